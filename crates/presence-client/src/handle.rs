@@ -231,7 +231,7 @@ impl Shared {
         self.events().take();
     }
 
-    /// The error of whoever wants something of a connection that is closed.
+    /// The error of a command for a connection that is closed.
     pub(crate) fn closed_error(&self) -> PresenceError {
         PresenceError::Closed(match &*self.connection.borrow() {
             Connection::Closed(ended) => ended.reason.clone(),

@@ -145,7 +145,7 @@ impl Place {
         }
         let joined = self.told_joined;
         self.publish(|state| state.joined &= joined);
-        // Who wants what has been said already waits for the answers to that.
+        // If the commands were sent already, the caller waits for their answers.
         let needs = match refs.is_empty() {
             true => self.unanswered.clone(),
             false => refs,
@@ -266,7 +266,7 @@ impl Place {
                     self.retry_at = Instant::now().checked_add(wait);
                     Err(None)
                 }
-                // Whoever is not inside or does not watch has what they want.
+                // A client that is not inside, or does not watch, has what it wants.
                 None if matches!(told, Told::Leave | Told::Unwatch { .. }) => {
                     if let Told::Leave = told {
                         self.inside = self.told_joined;

@@ -1,6 +1,6 @@
 //! What happened to users lately: a ring of transitions, bounded in bytes, with an index by user and by channel.
 //!
-//! [`users::Effect::Record`](crate::users::Effect::Record) says what to push. A ring belongs to one partition of a node, so
+//! [`users::Effect::Record`](crate::users::Effect::Record) says what to push. A ring belongs to one shard of a node, so
 //! pushing is never concurrent, and costs no allocation once the ring has its size.
 
 mod recent;
@@ -171,7 +171,7 @@ impl What {
         }
     }
 
-    /// Why the session or the stay ended, if this is an end.
+    /// Why the session ended, or why it left the channel, if this is an end.
     pub fn reason(self) -> Option<Reason> {
         match self {
             What::Ended(reason) | What::Left(reason) => Some(reason),
@@ -186,7 +186,7 @@ const INDEX_BYTES: usize = 96;
 /// The position of an entry, counted from the first one that was ever pushed.
 type Position = u64;
 
-/// The transitions of one partition, oldest first. When it is full, the oldest are dropped.
+/// The transitions of one shard, oldest first. When it is full, the oldest are dropped.
 #[derive(Debug)]
 pub struct History {
     bytes_max: usize,
@@ -213,7 +213,7 @@ struct Entry {
     user_before: Option<Position>,
     /// The entry of the same channel before this one.
     channel_before: Option<Position>,
-    /// What it counts among the bytes of the ring.
+    /// The bytes of the ring that the entry counts for.
     weight: usize,
 }
 
@@ -282,7 +282,7 @@ impl History {
         }
     }
 
-    /// Grows by a quarter where it has to grow, so that what is reserved stays near what is used.
+    /// Grows the ring by a quarter if it is full, so that little memory is reserved and not used.
     fn make_room(&mut self) {
         let len = self.entries.len();
         if len == self.entries.capacity() {
@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(times(&room), [5, 3, 1]);
         history.push(joined(8, "ann", Some("room:1")));
         assert_eq!(times(&history.of_user(&user("ann"), 9)), [8]);
-        // What was erased is dropped in its turn like anything else.
+        // An erased entry is dropped in its turn like any other.
         for n in 10..100_000 {
             history.push(joined(n, "eve", None));
         }

@@ -33,9 +33,9 @@ mod payload;
 pub mod ports;
 mod refusal;
 pub mod revocation;
-mod room;
 pub mod rosters;
 mod seldom;
+mod shrink;
 mod status;
 pub mod text;
 mod time;
@@ -56,8 +56,8 @@ pub use member::{Look, Member, Person, Reason};
 pub use meta::{META_BYTES_MAX, Meta, MetaError, Shown, color_of};
 pub use payload::{EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX, Payload, PayloadError};
 pub use refusal::Refusal;
-pub use room::shrink_after_burst;
 pub use seldom::Seldom;
+pub use shrink::shrink_after_burst;
 pub use status::{
     CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Moments, Profile,
     Status, StatusChange, StatusError, StatusSource, Visible, checked_emoji, checked_message,

@@ -144,7 +144,7 @@ impl<A> Node<A> {
                 return self.handle(now, Input::User(user, input), out);
             }
             Input::Stored(Subject::Topic(topic), reply) => {
-                self.place(now, rosters::Input::Heard { topic, reply }, out);
+                self.place(now, rosters::Input::Stored { topic, reply }, out);
             }
             // What nodes ask each other is for the caller to answer.
             Input::Stored(Subject::Node(_), _) => {}

@@ -155,7 +155,7 @@ mod tests {
             Revoke::Full
         );
         assert_eq!(list.get(at(99), &user("ann")), None);
-        // Who is in the list already has a place.
+        // A user who is in the list already has a place.
         assert_eq!(
             list.revoke(at(99), &revocation("u7", 99, 101)),
             Revoke::Changed

@@ -299,7 +299,7 @@ impl Profile {
     }
 
     /// Notes that the user has chosen whether they hide: it is not assumed any more.
-    pub(crate) fn is_no_guess(&mut self) {
+    pub(crate) fn mark_known(&mut self) {
         self.source = StatusSource::Known;
     }
 
@@ -418,7 +418,7 @@ impl Profile {
             self.source = StatusSource::Known;
             self.public_status = None;
         } else if !before.chosen.hides() {
-            // Vanishing must look like leaving, and who leaves does not take their words along.
+            // Hiding must look like leaving, and a user who leaves keeps their message.
             self.public_status = Some(before);
         }
         true
@@ -681,7 +681,7 @@ mod tests {
         assert!(!profile.supersedes(&blank));
         assert_eq!(blank.status.message, None);
         assert_eq!(blank.last_seen, None);
-        // Whoever comes back, or says something, is somebody again.
+        // A user who comes back, or says something, is not blank any more.
         let mut back = blank.clone();
         back.last_seen = Some(now);
         assert!(!back.is_blank());

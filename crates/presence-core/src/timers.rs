@@ -21,7 +21,7 @@ const SPAN_MS: u64 = 1 << (SLOT_BITS as usize * LEVELS);
 #[derive(Debug)]
 pub struct Timers<K> {
     armed: HashMap<K, Armed>,
-    slots: Vec<Vec<Waiting<K>>>,
+    slots: Vec<Vec<WheelEntry<K>>>,
     /// A bit for each slot of each level: whether the slot has entries.
     occupied: [u64; LEVELS],
     /// How far the wheel has turned, in milliseconds since 1970.
@@ -39,7 +39,7 @@ struct Armed {
 }
 
 #[derive(Debug)]
-struct Waiting<K> {
+struct WheelEntry<K> {
     at: u64,
     key: K,
 }
@@ -70,7 +70,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
                 }
                 armed.waits_at = at;
                 let key = entry.key().clone();
-                self.enter(Waiting { at, key });
+                self.enter(WheelEntry { at, key });
             }
             Entry::Vacant(entry) => {
                 let key = entry.key().clone();
@@ -78,7 +78,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
                     deadline: Some(deadline),
                     waits_at: at,
                 });
-                self.enter(Waiting { at, key });
+                self.enter(WheelEntry { at, key });
             }
         }
     }
@@ -114,7 +114,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
         due.into_iter().map(|(_, key)| key).collect()
     }
 
-    fn come_up(&mut self, now: Timestamp, waiting: Waiting<K>, due: &mut Vec<(Timestamp, K)>) {
+    fn come_up(&mut self, now: Timestamp, waiting: WheelEntry<K>, due: &mut Vec<(Timestamp, K)>) {
         let Some(armed) = self.armed.get_mut(&waiting.key) else {
             return; // an older entry of a key that is done
         };
@@ -134,7 +134,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
                     .as_millis()
                     .clamp(self.turned, self.turned + SPAN_MS / 2);
                 armed.waits_at = at;
-                self.enter(Waiting {
+                self.enter(WheelEntry {
                     at,
                     key: waiting.key,
                 });
@@ -142,7 +142,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
         }
     }
 
-    fn enter(&mut self, waiting: Waiting<K>) {
+    fn enter(&mut self, waiting: WheelEntry<K>) {
         // The highest bit in which the time differs from now says how coarse a slot will do.
         let apart = (waiting.at ^ self.turned) | (SLOTS as u64 - 1);
         let level = ((63 - apart.leading_zeros()) / SLOT_BITS).min(LEVELS as u32 - 1);
@@ -153,7 +153,7 @@ impl<K: Clone + Eq + Hash + Ord> Timers<K> {
 
     /// The occupied slot that comes first, and the time at which it begins.
     fn next_slot(&self) -> Option<(usize, u64)> {
-        // What is in a lower level always comes before what is in a higher one.
+        // All timers of a lower level come before those of a higher one.
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
         let shift = level as u32 * SLOT_BITS;
         let here = (self.turned >> shift) as u32 % SLOTS as u32;

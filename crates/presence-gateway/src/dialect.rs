@@ -12,7 +12,7 @@ use hyper::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use hyper::{Request, StatusCode};
 use presence_core::Timestamp;
 use presence_core::explain::ClientOrigin;
-use presence_hub::{DIALECTS_MAX, Delivery};
+use presence_hub::{Delivery, ENCODINGS_MAX};
 pub(crate) use presence_native::connection::Next;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -46,7 +46,7 @@ pub(crate) enum Slot {
     Pusher,
 }
 
-const _: () = assert!((Slot::Pusher as usize) < DIALECTS_MAX);
+const _: () = assert!((Slot::Pusher as usize) < ENCODINGS_MAX);
 
 /// A client wire protocol, for one connection.
 ///
@@ -56,7 +56,7 @@ pub(crate) trait Dialect: Sized + Send + 'static {
     type Hello: Send + 'static;
 
     /// The dialect that this type implements.
-    const SPEECH: DialectName;
+    const NAME: DialectName;
 
     /// Whether the answer to a WebSocket ping keeps the session alive. A page that hangs answers pings too, so this is
     /// true only where the stock clients send nothing else by themselves, or not often enough.

@@ -80,8 +80,8 @@ impl Gateway {
         self.address
     }
 
-    /// Returns when an operator has asked this gateway to stop, on the page `/admin`. Whoever runs the gateway should then
-    /// call [`stop`](Gateway::stop), as on a signal.
+    /// Returns when an operator has asked this gateway to stop, on the page `/admin`. The program that runs the gateway should
+    /// then call [`stop`](Gateway::stop), as on a signal.
     pub async fn asked_to_stop(&self) {
         self.app.lookout.drain.notified().await;
     }

@@ -80,9 +80,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let trail = Trail::begin();
         let sessions = dialect.sessions();
         let first = sessions.first().map(Authorized::session);
-        app.journal.begins(app.now(), D::SPEECH, &trail, first);
+        app.journal.begins(app.now(), D::NAME, &trail, first);
         let listed = sessions.iter().map(authorized::listed).collect();
-        let dismissed = app.roll.enter((trail.id, D::SPEECH), app.now(), listed);
+        let dismissed = app.roll.enter((trail.id, D::NAME), app.now(), listed);
         Socket {
             trail,
             listed: sessions.len(),
@@ -123,10 +123,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             dialect.farewell(&closing, &mut out)
         });
         let (reason, code) = (end.word(), farewell.map(|it| it.code));
-        app.metrics.closed(D::SPEECH, reason, code);
+        app.metrics.closed(D::NAME, reason, code);
         app.roll.leave(trail.id);
         let first = dialect.sessions().first().map(Authorized::session);
-        let ended = (D::SPEECH, &trail, first);
+        let ended = (D::NAME, &trail, first);
         app.journal.ends(app.now(), ended, (reason, code));
         for authorized in dialect.into_sessions() {
             end.settle(authorized).await;
@@ -257,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         };
         self.upkeep.heard();
         self.upkeep.tell_heard(self.dialect.sessions());
-        self.app.metrics.frame_in(D::SPEECH);
+        self.app.metrics.frame_in(D::NAME);
         self.trail.frames_in += 1;
         self.trail.bytes_in += frame.len() as u64;
         let next = self.dialect.take(frame, &mut self.out).await;
@@ -316,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         if self.out.is_empty() {
             return Ok(());
         }
-        self.app.metrics.frames_out(D::SPEECH, self.out.frames());
+        self.app.metrics.frames_out(D::NAME, self.out.frames());
         self.trail.frames_out += self.out.frames() as u64;
         self.trail.bytes_out += self.out.bytes() as u64;
         loop {

@@ -37,14 +37,14 @@ pub(crate) fn answer<D: Dialect>(app: Arc<App>, mut request: Request<Incoming>) 
         Ok(agreed) => agreed,
         Err(answer) => {
             let status = answer.status().as_u16();
-            app.journal.refuses_handshake(app.now(), D::SPEECH, status);
+            app.journal.refuses_handshake(app.now(), D::NAME, status);
             return *answer;
         }
     };
     let accept = derive_accept_key(key.as_bytes());
     let neighbour = request.extensions_mut().remove::<Arc<Neighbour>>();
     let address = request.extensions().get::<PeerAddress>().copied();
-    let origin = origin::of((app.config.addresses, &app.resume), D::SPEECH, address);
+    let origin = origin::of((app.config.addresses, &app.resume), D::NAME, address);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else {
@@ -149,7 +149,7 @@ async fn enter<D: Dialect>(
     let mut out = Out::default();
     match D::enter(app.clone(), hello, origin, &mut out).await {
         Ok(dialect) => {
-            app.metrics.connected(D::SPEECH);
+            app.metrics.connected(D::NAME);
             let socket = Socket::new(app.clone(), websocket, dialect, out);
             // A task of its own, so that what letting in needed is not kept for the life of the connection.
             let running = Box::new(socket).run();
@@ -162,8 +162,8 @@ async fn enter<D: Dialect>(
             }
         }
         Err(farewell) => {
-            app.metrics.not_let_in(D::SPEECH, farewell.code);
-            app.journal.refuses(app.now(), D::SPEECH, &farewell);
+            app.metrics.not_let_in(D::NAME, farewell.code);
+            app.journal.refuses(app.now(), D::NAME, &farewell);
             turn_away(websocket, out, farewell).await;
         }
     }

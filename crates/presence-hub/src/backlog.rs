@@ -58,7 +58,7 @@ impl Backlog {
     /// Counts a delivery that waits from now on.
     pub(crate) fn add(&self, delivery: &Delivery) {
         let bytes = match delivery {
-            Delivery::Event(shared) => shared.is_queued(),
+            Delivery::Event(shared) => shared.note_queued(),
             other => other.weight(),
         };
         self.change(bytes as isize + ENTRY_BYTES as isize);
@@ -67,7 +67,7 @@ impl Backlog {
     /// Counts a delivery that waits no longer.
     pub(crate) fn remove(&self, delivery: &Delivery) {
         let bytes = match delivery {
-            Delivery::Event(shared) => shared.is_taken(),
+            Delivery::Event(shared) => shared.note_taken(),
             other => other.weight(),
         };
         self.change(-(bytes as isize + ENTRY_BYTES as isize));
@@ -85,7 +85,7 @@ impl Backlog {
     }
 
     /// Counts a connection that was woken, because something waits for it.
-    pub(crate) fn is_woken(&self) {
+    pub(crate) fn note_woken(&self) {
         self.woken.fetch_add(1, Relaxed);
     }
 
@@ -112,7 +112,7 @@ impl Backlog {
         let send_queues = match self.send_queues.try_lock() {
             Ok(send_queues) => send_queues,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // Somebody is at it, or opens or closes one: then the next who adds something is.
+            // Another thread holds the lock. The next thread that adds something tries again.
             Err(TryLockError::WouldBlock) => return,
         };
         let all: Vec<Arc<SendQueue>> = send_queues.values().filter_map(Weak::upgrade).collect();

@@ -29,7 +29,7 @@ pub struct Counters {
     pub save_failures: AtomicU64,
     /// How many profiles wait to be stored now, one for each user.
     pub unsaved: AtomicU64,
-    /// How many profiles waited in the shared store when this node last looked, in the parts that it looks after.
+    /// How many profiles waited in the shared store when this node last looked, in the partitions that it looks after.
     pub waiting: AtomicU64,
     /// When the oldest of those profiles began to wait, in milliseconds since 1970.
     pub waiting_since: AtomicU64,
@@ -99,7 +99,7 @@ impl Counters {
     }
 
     /// Notes whether the profile store has answered, or why not. The log has a line only when that changes.
-    pub(crate) fn store_is_away(&self, why: Option<&StoreError>) {
+    pub(crate) fn note_store_away(&self, why: Option<&StoreError>) {
         let was_away = self.store_away.swap(why.is_some(), Relaxed);
         let mut since = self.away_since();
         let away_for = since.map_or(Duration::ZERO, |it| it.elapsed());
@@ -134,7 +134,7 @@ impl Counters {
     }
 
     /// Notes whether the shared store answers.
-    pub(crate) fn shared_is_away(&self, is_away: bool) {
+    pub(crate) fn note_shared_away(&self, is_away: bool) {
         self.shared_away.store(is_away, Relaxed);
         let mut since = self.shared_since();
         match is_away {

@@ -6,7 +6,7 @@ use presence_core::{Clock, Reason, Refusal, Watching};
 
 use crate::shared_event::SharedEvent;
 
-/// The number of a command in its answer. Whoever sends the command chooses it, and the hub only returns it.
+/// The number of a command in its answer. The sender of the command chooses it, and the hub only returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference(pub u64);
 

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::holding::Seen;
 use crate::link::Link;
-use crate::mailbox::{PeopleMessage, RosterMessage};
+use crate::mailbox::{RosterMessage, UserMessage};
 use crate::program::Program;
 use crate::router::ReplyRouter;
 
@@ -211,7 +211,7 @@ impl Inquirer {
             About::Channel(channel) => Answer::Channel(self.report_channel(channel, false).await),
             About::Erase(user) => {
                 let (done, erased) = oneshot::channel();
-                let message = PeopleMessage::Unrecord(user.clone(), done);
+                let message = UserMessage::Unrecord(user.clone(), done);
                 let _ = self.router.people.of(user).send(message).await;
                 let _ = erased.await;
                 Answer::Erased
@@ -238,7 +238,7 @@ impl Inquirer {
         let mut all = Vec::new();
         for (ring, shard) in (0..).zip(self.router.people.all()) {
             let (reply, recent) = oneshot::channel();
-            let message = PeopleMessage::Recent {
+            let message = UserMessage::Recent {
                 query: query.clone(),
                 place: (node, ring),
                 reply,
@@ -251,7 +251,7 @@ impl Inquirer {
 
     pub(crate) async fn report(&self, user: &UserId) -> UserReport {
         let (reply, report) = oneshot::channel();
-        let message = PeopleMessage::Report(user.clone(), reply);
+        let message = UserMessage::Report(user.clone(), reply);
         let _ = self.router.people.of(user).send(message).await;
         report.await.unwrap_or_else(|_| UserReport {
             view: View::Unknown,
@@ -273,7 +273,7 @@ impl Inquirer {
         let mut recorded: Vec<Transition> = Vec::new();
         for shard in self.router.people.all() {
             let (reply, transitions) = oneshot::channel();
-            let message = PeopleMessage::Recorded(channel.clone(), reply);
+            let message = UserMessage::Recorded(channel.clone(), reply);
             let _ = shard.send(message).await;
             recorded.extend(transitions.await.unwrap_or_default());
         }
@@ -479,6 +479,6 @@ pub(crate) async fn follow<T: Topics>(store: Arc<T>, me: Incarnation) {
 pub(crate) async fn record_orphans(router: &ReplyRouter, who: Incarnation, orphans: Vec<Orphan>) {
     for orphan in orphans {
         let mailbox = router.people.of(&orphan.user);
-        let _ = mailbox.send(PeopleMessage::Orphaned(who, orphan)).await;
+        let _ = mailbox.send(UserMessage::Orphaned(who, orphan)).await;
     }
 }

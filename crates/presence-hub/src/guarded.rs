@@ -236,7 +236,7 @@ impl<T> Guarded<T> {
                     if let Ok((token, record)) = entry
                         && !self.is_bounded(subject, record)
                     {
-                        // Whoever reads the map finds nothing there either.
+                        // A reader of the map finds nothing there either.
                         let token = *token;
                         *entry = Err(Removed {
                             reason: Reason::Left,

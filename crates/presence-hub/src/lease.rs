@@ -44,7 +44,7 @@ pub(crate) struct Leasing<T> {
     /// The nodes whose leases were logged, as long as they have them.
     logged: BTreeSet<Incarnation>,
     in_flight: InFlight,
-    /// Who is told when the last renewal is stored.
+    /// The caller that is told when the last renewal is stored.
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -154,6 +154,7 @@ impl<T: Topics> Leasing<T> {
         }
     }
 
+    // Longer than a screen because it is a table: an arm for each effect.
     async fn perform(&mut self, effect: Effect) {
         let store = self.store.clone();
         match effect {
@@ -233,7 +234,7 @@ impl<T: Topics> Leasing<T> {
             Effect::StoreAhead(ms) => self.router.spread(News::StoreAhead(ms)).await,
             Effect::Away(is_away) => {
                 self.log_away(is_away);
-                self.counters.shared_is_away(is_away);
+                self.counters.note_shared_away(is_away);
                 let since = (!is_away).then(|| self.clock.now());
                 self.router.spread(News::Reached(since)).await;
                 self.router.tell_away(is_away).await;
@@ -265,7 +266,7 @@ fn warn(error: &StoreError, what: &str) {
     tracing::debug!(%error, source, "{what}");
 }
 
-/// The living among `leases` that are not in `logged`, which they are afterwards. Who has no lease any more is not.
+/// The living among `leases` that are not in `logged`. Afterwards `logged` has all living nodes, and no other.
 fn newly_seen<'a>(logged: &mut BTreeSet<Incarnation>, leases: &'a [Lease]) -> Vec<&'a Lease> {
     let living = || leases.iter().filter(|it| !it.is_dead);
     let new = living().filter(|it| !logged.contains(&it.who)).collect();

@@ -27,10 +27,8 @@ mod lease;
 mod link;
 mod listening;
 mod mailbox;
-mod memory;
 mod padding;
 mod pending;
-mod people;
 mod profile_writer;
 mod program;
 mod pulse;
@@ -40,11 +38,13 @@ mod router;
 mod save_outcomes;
 mod send_queue;
 mod session;
+mod session_journal;
 mod shards;
 mod shared_event;
 mod store_worker;
 mod sweeper;
 mod tasks;
+mod user_shard;
 
 pub use presence_core;
 
@@ -58,7 +58,7 @@ pub use hub::{Entry, Hub, MailboxDepth, Settings};
 pub use mailbox::Occupied;
 pub use program::Program;
 pub use session::{Budget, Busy, COMMANDS_WAITING_MAX, Commander, Reader, Session, Watches};
-pub use shared_event::{DIALECTS_MAX, SharedEvent};
+pub use shared_event::{ENCODINGS_MAX, SharedEvent};
 
 /// The examples of `README.md`, compiled with the doc tests.
 #[cfg(doctest)]

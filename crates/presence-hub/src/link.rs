@@ -48,17 +48,17 @@ impl Link {
                 snapshot: None,
             })),
             Request::Write(_) => Ok(Some(Reply::Written(None))),
-            Request::Fence { write, .. } => Ok(fenced(&write.subject, false)),
+            Request::HidePlace { write, .. } => Ok(place_hidden(&write.subject, false)),
             Request::Ephemeral(..) => Ok(None),
             close @ Request::Close(_) => Err(close),
         }
     }
 }
 
-/// The reply to a fence that a hiding user has asked for in a place.
-pub(crate) fn fenced(subject: &Subject, is_done: bool) -> Option<Reply> {
+/// The reply to [`Request::HidePlace`].
+pub(crate) fn place_hidden(subject: &Subject, is_done: bool) -> Option<Reply> {
     match subject {
-        Subject::Topic(topic) => Some(Reply::Fenced {
+        Subject::Topic(topic) => Some(Reply::PlaceHidden {
             topic: topic.clone(),
             is_done,
         }),

@@ -30,7 +30,7 @@ pub(crate) async fn listen<T: Topics>(
         announced
             .take(store.next().await, &holding, &counters)
             .await;
-        // Whoever receives gets on with what came with the first one.
+        // Lets the receivers handle the first message before more are taken.
         tokio::task::yield_now().await;
         let mut more = NOTICES_TOGETHER_MAX;
         while more > 0

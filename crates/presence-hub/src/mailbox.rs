@@ -21,7 +21,7 @@ use crate::shared_event::SharedEvent;
 
 /// A message to a shard of users.
 #[derive(Debug)]
-pub(crate) enum PeopleMessage {
+pub(crate) enum UserMessage {
     Happened(UserId, Input<ReplyTo>),
     /// The shared store answered, or announced a change.
     Stored(UserId, Reply),
@@ -57,7 +57,7 @@ pub(crate) enum PeopleMessage {
     },
     /// Forgets what was recorded of a user.
     Unrecord(UserId, oneshot::Sender<()>),
-    /// A session ended with this node, which died.
+    /// A session ended because its node, this incarnation, died.
     Orphaned(Incarnation, Orphan),
     /// The node is about to stop: keep sessions without a connection for this time.
     Hold(Duration, oneshot::Sender<()>),

@@ -1,6 +1,6 @@
-//! How long a reply of the shared store is held back whose time could tell something.
+//! How long a reply of the shared store is held back, if its time could tell whether a user hides.
 //!
-//! Whoever asks about a user who cannot be seen has the store read that user's map. The map of somebody who hides has their
+//! If somebody asks about a user who cannot be seen, the store reads that user's map. The map of a hidden user has their
 //! sessions, with the meta of each place that they would be in, and so takes longer to read than the map of somebody who is
 //! gone. The reply is therefore passed on a whole number of [`PADDING`] after the store was asked.
 

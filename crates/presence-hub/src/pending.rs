@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// A future that is under way, or none. Whoever takes its result sets it to `None`.
+/// A future that is under way, or none. The caller that takes its result sets it to `None`.
 pub(crate) type InFlight<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 /// Waits for the result of `in_flight`; for ever if there is none.

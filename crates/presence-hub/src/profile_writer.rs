@@ -248,7 +248,7 @@ impl<P: Profiles> ProfileWriter<P> {
         let kept = tokio::select! {
             loaded = finish(&mut self.loading) => self.loaded(loaded),
             saved = finish(&mut self.saving) => self.saved(saved),
-            () = finish(&mut self.patience) => self.is_late(),
+            () = finish(&mut self.patience) => self.note_late(),
             () = finish(&mut self.linger) => {
                 self.linger = None;
                 WriterEvent::Saved(Answers::default(), self.end_lingering())
@@ -316,7 +316,7 @@ impl<P: Profiles> ProfileWriter<P> {
         given_up
     }
 
-    fn is_late(&mut self) -> WriterEvent {
+    fn note_late(&mut self) -> WriterEvent {
         self.patience = None;
         self.is_late = true;
         let unread = self.unread.iter().cloned();
@@ -435,7 +435,7 @@ impl<P: Profiles> ProfileWriter<P> {
     /// Notes the answer of the store, and when to ask it again.
     fn note(&mut self, what: &str, failures: Failures, some_worked: bool) {
         self.is_away = failures.away.is_some();
-        self.counters.store_is_away(failures.away.as_ref());
+        self.counters.note_store_away(failures.away.as_ref());
         if some_worked {
             self.next_wait = RETRY_FIRST;
         }

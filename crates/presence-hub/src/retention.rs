@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::clock::WallClock;
-use crate::mailbox::{PeopleMessage, ReplyTo};
+use crate::mailbox::{ReplyTo, UserMessage};
 use crate::pending::every;
 use crate::shards::{Shards, WeakShards};
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Erases the users of whom nothing was known for longer than `keep`. Runs as long as there are `people`.
 pub(crate) async fn run<P: Profiles>(
     profiles: Arc<P>,
-    people: WeakShards<PeopleMessage>,
+    people: WeakShards<UserMessage>,
     clock: WallClock,
     keep: Duration,
 ) {
@@ -53,7 +53,7 @@ pub(crate) async fn run<P: Profiles>(
                     return;
                 }
             }
-            // Where the same are found again nothing came of it: they are here, or the store is away.
+            // If the same users are found again, none was erased: they are online, or the store is away.
             if unseen.len() < ERASED_MAX || unseen == before {
                 break;
             }
@@ -66,13 +66,13 @@ pub(crate) async fn run<P: Profiles>(
 
 /// Erases one user. Waits until that is done or takes too long, so that it does not delay other requests. Returns
 /// `None` if the node has stopped.
-async fn erase(people: &Shards<PeopleMessage>, user: &UserId, since: Timestamp) -> Option<()> {
+async fn erase(people: &Shards<UserMessage>, user: &UserId, since: Timestamp) -> Option<()> {
     let (reply, answer) = oneshot::channel();
     let input = Input::Erased {
         unseen_since: Some(since),
         reply_to: Some(ReplyTo::Caller(reply)),
     };
-    let message = PeopleMessage::Happened(user.clone(), input);
+    let message = UserMessage::Happened(user.clone(), input);
     people.of(user).send(message).await.ok()?;
     match timeout(PATIENCE, answer).await {
         Ok(answer) => {

@@ -132,6 +132,7 @@ impl RosterShard {
         }
     }
 
+    // Longer than a screen because it is a table: an arm for each message.
     fn take(&mut self, message: RosterMessage, effects: &mut Vec<Effect<ReplyTo>>) {
         let now = self.now;
         match message {
@@ -141,18 +142,18 @@ impl RosterShard {
                     _ => None,
                 };
                 self.rosters.handle(now, input, effects);
-                // Afterwards: whoever finds the note reads what is new.
+                // Afterwards, so that a reader that finds the note reads the new state.
                 if let Some((changes, Topic::Channel(channel))) = written {
                     changes.note_channel(now, &channel);
                 }
             }
             RosterMessage::Stored(topic, reply) => {
-                let input = Input::Heard { topic, reply };
+                let input = Input::Stored { topic, reply };
                 self.rosters.handle(now, input, effects);
             }
             RosterMessage::Announced(announced) => {
                 for (topic, reply) in announced {
-                    let input = Input::Heard { topic, reply };
+                    let input = Input::Stored { topic, reply };
                     self.rosters.handle(now, input, effects);
                 }
             }
@@ -328,7 +329,7 @@ impl RosterShard {
             (Ok(None), _) => {}
             (Ok(Some(reply)), Subject::Topic(topic)) => {
                 let mut effects = Vec::new();
-                let input = Input::Heard { topic, reply };
+                let input = Input::Stored { topic, reply };
                 self.rosters.handle(self.now, input, &mut effects);
                 self.perform(&mut effects);
             }

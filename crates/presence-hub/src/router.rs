@@ -2,13 +2,13 @@
 
 use presence_core::cluster::{News, Reply, Subject};
 
-use crate::mailbox::{PeopleMessage, RosterMessage};
+use crate::mailbox::{RosterMessage, UserMessage};
 use crate::shards::Shards;
 
 /// The shards, to send replies to.
 #[derive(Clone, Debug)]
 pub(crate) struct ReplyRouter {
-    pub(crate) people: Shards<PeopleMessage>,
+    pub(crate) people: Shards<UserMessage>,
     pub(crate) rosters: Shards<RosterMessage>,
 }
 
@@ -18,7 +18,7 @@ impl ReplyRouter {
         match subject {
             Subject::User(user) => {
                 let mailbox = self.people.of(&user);
-                let _ = mailbox.send(PeopleMessage::Stored(user, reply)).await;
+                let _ = mailbox.send(UserMessage::Stored(user, reply)).await;
             }
             Subject::Topic(topic) => {
                 let mailbox = self.rosters.of(&topic);
@@ -31,14 +31,14 @@ impl ReplyRouter {
     /// Tells the shards of users whether the store answers.
     pub(crate) async fn tell_away(&self, is_away: bool) {
         for mailbox in self.people.all() {
-            let _ = mailbox.send(PeopleMessage::Away(is_away)).await;
+            let _ = mailbox.send(UserMessage::Away(is_away)).await;
         }
     }
 
     /// Sends news to every shard.
     pub(crate) async fn spread(&self, news: News) {
         for mailbox in self.people.all() {
-            let _ = mailbox.send(PeopleMessage::News(news)).await;
+            let _ = mailbox.send(UserMessage::News(news)).await;
         }
         for mailbox in self.rosters.all() {
             let _ = mailbox.send(RosterMessage::News(news)).await;

@@ -229,7 +229,7 @@ impl SendQueue {
         self.bytes.store(inner.bytes, Relaxed);
         let reader = inner.reader.take();
         if reader.is_some() && !std::mem::replace(&mut inner.is_woken, true) {
-            self.backlog.is_woken();
+            self.backlog.note_woken();
         }
         drop(inner);
         if let Some(reader) = reader {

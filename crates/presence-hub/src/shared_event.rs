@@ -7,7 +7,7 @@ use bytes::Bytes;
 use presence_core::Event;
 
 /// The number of encodings that are kept of one event.
-pub const DIALECTS_MAX: usize = 8;
+pub const ENCODINGS_MAX: usize = 8;
 
 /// An event that all its watchers share, together with its encodings. The first connection that needs an encoding makes
 /// it, and all others use it.
@@ -18,7 +18,7 @@ pub struct SharedEvent {
     weight: usize,
     /// The number of send queues in which the event waits.
     queued: AtomicUsize,
-    encoded: [OnceLock<Bytes>; DIALECTS_MAX],
+    encoded: [OnceLock<Bytes>; ENCODINGS_MAX],
 }
 
 impl SharedEvent {
@@ -37,7 +37,7 @@ impl SharedEvent {
     }
 
     /// Counts one more send queue in which the event waits. Returns by how many bytes the backlog has grown.
-    pub(crate) fn is_queued(&self) -> usize {
+    pub(crate) fn note_queued(&self) -> usize {
         match self.queued.fetch_add(1, Relaxed) {
             0 => self.weight,
             _ => 0,
@@ -45,16 +45,16 @@ impl SharedEvent {
     }
 
     /// Counts one send queue less in which the event waits. Returns by how many bytes the backlog has shrunk.
-    pub(crate) fn is_taken(&self) -> usize {
+    pub(crate) fn note_taken(&self) -> usize {
         match self.queued.fetch_sub(1, Relaxed) {
             1 => self.weight,
             _ => 0,
         }
     }
 
-    /// The encoding of the event with the number `dialect`, which the first caller makes with `encode`.
+    /// The encoding of the event with the number `slot`, which the first caller makes with `encode`.
     ///
-    /// The program chooses what each number below [`DIALECTS_MAX`] stands for, and must use it for one encoding only.
+    /// The program chooses what each number below [`ENCODINGS_MAX`] stands for, and must use it for one encoding only.
     /// `encode` runs at most once for each event and number. All watchers get the same bytes, so the result must depend
     /// on the event alone: what is different for each connection is written before or after these bytes. Cloning the
     /// bytes is cheap, because they are shared. Calls for the same encoding wait for each other.
@@ -66,8 +66,8 @@ impl SharedEvent {
     ///
     /// # Panics
     ///
-    /// Panics if `dialect` is not below [`DIALECTS_MAX`], and if `encode` panics; then the encoding is not stored.
-    pub fn encoded(&self, dialect: usize, encode: impl FnOnce(&Event) -> Bytes) -> &Bytes {
-        self.encoded[dialect].get_or_init(|| encode(&self.event))
+    /// Panics if `slot` is not below [`ENCODINGS_MAX`], and if `encode` panics; then the encoding is not stored.
+    pub fn encoded(&self, slot: usize, encode: impl FnOnce(&Event) -> Bytes) -> &Bytes {
+        self.encoded[slot].get_or_init(|| encode(&self.event))
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::holding::Holding;
-use crate::link::{REQUESTS_MAX, fenced};
+use crate::link::{REQUESTS_MAX, place_hidden};
 use crate::padding::due;
 use crate::router::ReplyRouter;
 
@@ -56,7 +56,7 @@ type InFlight = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + Send>>>
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Writes,
-    Fences,
+    Hides,
     Maps,
     Ephemerals,
     /// Replies to padded reads, which were held back.
@@ -69,8 +69,8 @@ struct RequestQueue {
     writes: Vec<Write>,
     is_writing: bool,
     /// Writes to places, on behalf of users who hide.
-    fences: Vec<(UserId, Write)>,
-    is_fencing: bool,
+    hides: Vec<(UserId, Write)>,
+    is_hiding: bool,
     /// Requests to open, read and close maps, in order.
     map_requests: Vec<Request>,
     is_opening: bool,
@@ -135,7 +135,7 @@ impl<T: Topics> StoreWorker<T> {
                 }
                 Some(Finished { partition, kind, replies, held }) = self.in_flight.next() => {
                     if let Some((until, replies)) = held {
-                        self.in_flight.push(Box::pin(hold(partition, until, replies)));
+                        self.in_flight.push(Box::pin(pad(partition, until, replies)));
                     }
                     for (subject, reply) in replies {
                         self.router.reply(subject, reply).await;
@@ -171,20 +171,20 @@ impl<T: Topics> StoreWorker<T> {
                 refused = writes;
             }
         }
-        let mut unfenced = Vec::new();
-        if !queue.is_fencing && !queue.fences.is_empty() {
-            let mut fences = queue.next_fences();
+        let mut unhidden = Vec::new();
+        if !queue.is_hiding && !queue.hides.is_empty() {
+            let mut hides = queue.next_hides();
             if self.holding.is_held(self.clock.now()) {
                 let until = self.holding.deadline();
-                fences.iter_mut().for_each(|(_, it)| it.until = Some(until));
-                queue.is_fencing = true;
-                Counters::add(&self.counters.shared_writes, fences.len());
+                hides.iter_mut().for_each(|(_, it)| it.until = Some(until));
+                queue.is_hiding = true;
+                Counters::add(&self.counters.shared_writes, hides.len());
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
                 self.in_flight
-                    .push(Box::pin(fence(partition, store, fences, holding, counters)));
+                    .push(Box::pin(hide(partition, store, hides, holding, counters)));
             } else {
-                unfenced = fences;
+                unhidden = hides;
             }
         }
         if !queue.is_opening && !queue.map_requests.is_empty() {
@@ -213,8 +213,8 @@ impl<T: Topics> StoreWorker<T> {
             self.holding.trouble("the lease has lapsed");
             self.router.reply(write.subject, Reply::Written(None)).await;
         }
-        for (user, write) in unfenced {
-            if let Some(reply) = fenced(&write.subject, false) {
+        for (user, write) in unhidden {
+            if let Some(reply) = place_hidden(&write.subject, false) {
                 self.router.reply(Subject::User(user), reply).await;
             }
         }
@@ -225,7 +225,7 @@ impl RequestQueue {
     fn take(&mut self, request: Request) {
         match request {
             Request::Write(write) => self.writes.push(write),
-            Request::Fence { user, write } => self.fences.push((user, write)),
+            Request::HidePlace { user, write } => self.hides.push((user, write)),
             Request::Ephemeral(subject, ephemerals) => {
                 if self.ephemerals.len() < EPHEMERAL_SUBJECTS_MAX
                     || self.ephemerals.contains_key(&subject)
@@ -245,27 +245,27 @@ impl RequestQueue {
     }
 
     fn waiting(&self) -> usize {
-        self.writes.len() + self.fences.len() + self.map_requests.len()
+        self.writes.len() + self.hides.len() + self.map_requests.len()
     }
 
-    /// Takes the fences of the next batch, at most one for each place.
-    fn next_fences(&mut self) -> Vec<(UserId, Write)> {
+    /// Takes the writes for hiding users of the next batch, at most one for each place.
+    fn next_hides(&mut self) -> Vec<(UserId, Write)> {
         let mut next: Vec<(UserId, Write)> = Vec::new();
         let mut later = Vec::new();
-        for (user, write) in self.fences.drain(..) {
+        for (user, write) in self.hides.drain(..) {
             let is_there = next.iter().any(|(_, it)| it.subject == write.subject);
             match is_there || next.len() == BATCH_MAX {
                 true => later.push((user, write)),
                 false => next.push((user, write)),
             }
         }
-        self.fences = later;
+        self.hides = later;
         next
     }
 
     fn finished(&mut self, kind: Kind) {
         match kind {
-            Kind::Fences => self.is_fencing = false,
+            Kind::Hides => self.is_hiding = false,
             Kind::Writes => self.is_writing = false,
             Kind::Maps => self.is_opening = false,
             Kind::Ephemerals => self.is_sending_ephemerals = false,
@@ -275,7 +275,7 @@ impl RequestQueue {
 
     fn is_idle(&self) -> bool {
         let is_busy =
-            self.is_writing || self.is_fencing || self.is_opening || self.is_sending_ephemerals;
+            self.is_writing || self.is_hiding || self.is_opening || self.is_sending_ephemerals;
         !is_busy && self.waiting() == 0 && self.ephemerals.is_empty()
     }
 }
@@ -298,36 +298,36 @@ async fn write<T: Topics>(
     Finished::of(partition, Kind::Writes, replies.collect())
 }
 
-async fn fence<T: Topics>(
+async fn hide<T: Topics>(
     partition: u16,
     store: Arc<T>,
-    fences: Vec<(UserId, Write)>,
+    hides: Vec<(UserId, Write)>,
     holding: Arc<Holding>,
     counters: Arc<Counters>,
 ) -> Finished {
-    let (users, writes): (Vec<UserId>, Vec<Write>) = fences.into_iter().unzip();
+    let (users, writes): (Vec<UserId>, Vec<Write>) = hides.into_iter().unzip();
     let outcomes = store.write(&writes).await;
     if outcomes.iter().any(Result::is_err) {
-        holding.trouble("a fence was not written");
+        holding.trouble("a place was not told that a user hides");
     }
     let told = users.into_iter().zip(writes).zip(outcomes);
     let replies = told.filter_map(|((user, write), outcome)| {
         let is_done = noted(outcome, &counters).is_some();
-        Some((Subject::User(user), fenced(&write.subject, is_done)?))
+        Some((Subject::User(user), place_hidden(&write.subject, is_done)?))
     });
-    Finished::of(partition, Kind::Fences, replies.collect())
+    Finished::of(partition, Kind::Hides, replies.collect())
 }
 
 /// Waits until the replies to padded reads are due.
-async fn hold(partition: u16, until: Instant, replies: Replies) -> Finished {
+async fn pad(partition: u16, until: Instant, replies: Replies) -> Finished {
     tokio::time::sleep_until(until).await;
     Finished::of(partition, Kind::Padded, replies)
 }
 
 /// The requests of a batch to open, read and close maps, by what has to be done.
 ///
-/// Of each subject the last that was asked counts: whoever asked before does not wait for it any more. A padded read is apart from
-/// that: somebody waits for each, and its reply is held back.
+/// For each subject only the last request counts: nobody waits for the earlier ones any more. Padded reads are apart:
+/// somebody waits for each, and its reply is held back.
 struct MapRequests {
     closing: Vec<Subject>,
     opening: Vec<(Subject, u32)>,
@@ -367,7 +367,7 @@ impl MapRequests {
                 }
                 Request::PaddedRead { .. }
                 | Request::Write(_)
-                | Request::Fence { .. }
+                | Request::HidePlace { .. }
                 | Request::Ephemeral(..) => {}
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use presence_core::cluster::{Carried, Incarnation, Op, Subject, Write};
+use presence_core::cluster::{Carried, Incarnation, Op, Snapshot, Subject, Write};
 use presence_core::ports::{Outbox, Profiles, Queue, Row, StoreError, Topics};
 use presence_core::{Profile, UserId};
 use tokio::sync::{mpsc, watch};
@@ -37,7 +37,7 @@ const ROWS_MAX: usize = 16 * 1024;
 type Rows = HashMap<Subject, u64>;
 
 /// A profile that waits to be saved.
-struct Waiting {
+struct UnsavedRow {
     row: Row,
     /// Whether it has waited for longer than [`OVERDUE_AFTER`] by the store's clock.
     is_overdue: bool,
@@ -55,6 +55,75 @@ struct CarriedOut {
     /// How many maps could not be read, and why the last of them.
     unread: usize,
     why_unread: Option<StoreError>,
+}
+
+/// What there is to do for one batch of rows, by the maps that they are about.
+struct Work {
+    /// The profiles to save. A blank one removes the stored profile.
+    profiles: Vec<Profile>,
+    /// The rows that can be acknowledged as they are.
+    acknowledged: Vec<Row>,
+    /// The rows that can be acknowledged when the profile of the user is saved.
+    saves: HashMap<UserId, Row>,
+    /// The tombstones that can be removed when the profile of the user is removed.
+    cuts: HashMap<UserId, Op>,
+    /// Whether no map could be read, because the shared store does not answer.
+    is_shared_away: bool,
+}
+
+impl Work {
+    /// Reads from `maps`, one for each of `waiting`, what to do. Maps that could not be read are counted in `carried`.
+    fn of(
+        waiting: &[UnsavedRow],
+        maps: Vec<Result<Snapshot, StoreError>>,
+        carried: &mut CarriedOut,
+    ) -> Self {
+        let mut work = Work {
+            profiles: Vec::new(),
+            acknowledged: Vec::new(),
+            saves: HashMap::new(),
+            cuts: HashMap::new(),
+            is_shared_away: true,
+        };
+        for (UnsavedRow { row, is_overdue }, map) in waiting.iter().zip(maps) {
+            let map = match map {
+                Ok(map) => map,
+                Err(error) => {
+                    work.is_shared_away &= matches!(error, StoreError::Unavailable(_));
+                    carried.unread += 1;
+                    carried.why_unread = Some(error);
+                    continue;
+                }
+            };
+            work.is_shared_away = false;
+            let Subject::User(user) = &row.subject else {
+                continue;
+            };
+            let version = map.clock.map_or(0, |it| it.version).max(row.version);
+            let row = Row {
+                subject: row.subject.clone(),
+                version,
+            };
+            match Carried::of(&map) {
+                Carried::Later => {}
+                Carried::Nothing => work.acknowledged.push(row),
+                Carried::Save(profile) => {
+                    work.profiles.push(Profile::clone(&profile));
+                    work.saves.insert(user.clone(), row);
+                }
+                Carried::Remove(cut) => {
+                    work.profiles.push(Profile::new(user.clone()).blank());
+                    // Until the row is overdue, a node may have an older save under way. The node that sweeps there
+                    // removes the profile once more then.
+                    if *is_overdue {
+                        work.saves.insert(user.clone(), row);
+                        work.cuts.extend(cut.map(|cut| (user.clone(), cut)));
+                    }
+                }
+            }
+        }
+        work
+    }
 }
 
 fn note(rows: &mut Rows, row: Row) {
@@ -163,7 +232,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
     }
 
     /// What was `given_up`, and what waits for too long where it is for this node to do something about it, the oldest first.
-    async fn overdue(&mut self, given_up: &Rows) -> Vec<Waiting> {
+    async fn overdue(&mut self, given_up: &Rows) -> Vec<UnsavedRow> {
         let turn = self.turn;
         self.turn = (turn + 1) % TURNS;
         let partitions = self.partitions.borrow().clone();
@@ -183,9 +252,9 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
                 (*newest, *is_overdue) = (*version, true);
             }
         }
-        let mut waiting: Vec<Waiting> = rows
+        let mut waiting: Vec<UnsavedRow> = rows
             .into_iter()
-            .map(|(subject, (version, is_overdue))| Waiting {
+            .map(|(subject, (version, is_overdue))| UnsavedRow {
                 row: Row {
                     subject: subject.clone(),
                     version,
@@ -215,52 +284,17 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
     }
 
     /// Saves the profiles that `waiting` is about.
-    async fn carry(&self, waiting: &[Waiting]) -> CarriedOut {
+    async fn carry(&self, waiting: &[UnsavedRow]) -> CarriedOut {
         let subjects: Vec<Subject> = waiting.iter().map(|it| it.row.subject.clone()).collect();
         let maps = self.store.read(&subjects).await;
         let mut carried = CarriedOut::default();
-        let mut profiles: Vec<Profile> = Vec::new();
-        let mut acknowledged: Vec<Row> = Vec::new();
-        let mut saves: HashMap<UserId, Row> = HashMap::new();
-        let mut cuts: HashMap<UserId, Op> = HashMap::new();
-        let mut is_shared_away = true;
-        for (Waiting { row, is_overdue }, map) in waiting.iter().zip(maps) {
-            let map = match map {
-                Ok(map) => map,
-                Err(error) => {
-                    is_shared_away &= matches!(error, StoreError::Unavailable(_));
-                    carried.unread += 1;
-                    carried.why_unread = Some(error);
-                    continue;
-                }
-            };
-            is_shared_away = false;
-            let Subject::User(user) = &row.subject else {
-                continue;
-            };
-            let version = map.clock.map_or(0, |it| it.version).max(row.version);
-            let row = Row {
-                subject: row.subject.clone(),
-                version,
-            };
-            match Carried::of(&map) {
-                Carried::Later => {}
-                Carried::Nothing => acknowledged.push(row),
-                Carried::Save(profile) => {
-                    profiles.push(Profile::clone(&profile));
-                    saves.insert(user.clone(), row);
-                }
-                Carried::Remove(cut) => {
-                    profiles.push(Profile::new(user.clone()).blank());
-                    // Before, somebody may have an older save under way: it is removed once more when it is overdue, by
-                    // whoever sweeps there.
-                    if *is_overdue {
-                        saves.insert(user.clone(), row);
-                        cuts.extend(cut.map(|cut| (user.clone(), cut)));
-                    }
-                }
-            }
-        }
+        let Work {
+            profiles,
+            mut acknowledged,
+            mut saves,
+            mut cuts,
+            is_shared_away,
+        } = Work::of(waiting, maps, &mut carried);
         carried.done = acknowledged.iter().map(|it| it.subject.clone()).collect();
         let mut kept = 0;
         let mut failure = None;
@@ -283,7 +317,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         carried.is_away = is_away || is_shared_away;
         if carried.was_asked {
             self.counters
-                .store_is_away(failure.as_ref().filter(|_| is_away));
+                .note_store_away(failure.as_ref().filter(|_| is_away));
         }
         if let Some(error) = failure {
             Counters::add(&self.counters.save_failures, 1);
@@ -325,7 +359,7 @@ impl<P: Profiles, T: Topics + Outbox> Sweeper<P, T> {
         let nobody = UserId::new("nobody").expect("it is one");
         match self.profiles.load(&[nobody]).await {
             Ok(_) | Err(StoreError::Corrupt { .. }) => {
-                self.counters.store_is_away(None);
+                self.counters.note_store_away(None);
             }
             Err(StoreError::Unavailable(_)) => {}
         }

@@ -40,7 +40,7 @@ const DATABASE_BYTES_MAX: usize = 63;
 #[derive(Clone)]
 pub struct Settings {
     servers: Servers,
-    /// Who is asked for the servers; those of the system if there are none.
+    /// The DNS servers that are asked for the MongoDB servers; those of the system if this is empty.
     dns: Vec<SocketAddr>,
     pub(crate) database: String,
     pub(crate) operation_time_max: Duration,

@@ -32,7 +32,7 @@ enum Known {
     /// By the connection that its resume token names, if it has one.
     By(Option<Connection>),
     /// By what its protocol says, because the protocol has no resume tokens.
-    Like(Fingerprint),
+    Fingerprint(Fingerprint),
 }
 
 /// A client that was let in. A connection has one authorized session as a rule; it has none before the client has said who it is,
@@ -90,7 +90,7 @@ impl<H: Host> Authorized<H> {
     ///
     /// Fails for the same reasons as [`enter`](Self::enter), and where that meta is refused: then nobody sees a moment of
     /// them.
-    pub async fn enter_like(
+    pub async fn enter_by_fingerprint(
         host: Arc<H>,
         identity: Identity,
         first: Option<(Topic, Option<Arc<str>>)>,
@@ -102,11 +102,18 @@ impl<H: Host> Authorized<H> {
             Some((topic, meta)) => Some((topic, request::meta(meta, &identity)?)),
             None => None,
         };
-        let like = Fingerprint {
+        let fingerprint = Fingerprint {
             names_device,
             first,
         };
-        Authorized::let_in(host, identity, device, Known::Like(like), origin).await
+        Authorized::let_in(
+            host,
+            identity,
+            device,
+            Known::Fingerprint(fingerprint),
+            origin,
+        )
+        .await
     }
 
     async fn let_in(
@@ -118,7 +125,7 @@ impl<H: Host> Authorized<H> {
     ) -> Result<Authorized<H>, Refused> {
         let epoch = match &known {
             Known::By(resume) => resume.map(|it| it.epoch),
-            Known::Like(_) => None,
+            Known::Fingerprint(_) => None,
         };
         let entry = Entry {
             user: identity.user.clone(),
@@ -131,7 +138,7 @@ impl<H: Host> Authorized<H> {
         let entered = async {
             match known {
                 Known::By(resume) => host.hub().connect(Entry { resume, ..entry }).await,
-                Known::Like(like) => host.hub().connect_like(entry, like).await,
+                Known::Fingerprint(it) => host.hub().connect_by_fingerprint(entry, it).await,
             }
         };
         let entered = timeout(PROFILE_WAIT, entered).await;
@@ -521,7 +528,7 @@ impl<H: Host> Authorized<H> {
             ..
         } = self;
         let joined = session.joined();
-        // Whoever joins and watches asks for both, so who may not watch any more is told to be out, and is.
+        // A session that joins and watches asked for both. If it may not watch any more, it is told that it is out, and is.
         let unseen = |channel: &ChannelId| {
             let topic = Topic::Channel(channel.clone());
             session.watches_topic(&topic) && identity.may_watch_channel(channel).is_err()

@@ -138,7 +138,7 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         if from.is_human_readable() {
-            // Valid already: whoever reads a frame has checked all of it.
+            // Valid already: the reader of the frame has checked all of it.
             return read_raw(from).map(|text| Json(text.into()));
         }
         Json::new(&read_raw(from)?).map_err(D::Error::custom)

@@ -17,7 +17,7 @@ use crate::record;
 
 /// How long a server remembers which maps have changed. The script has the same number.
 const KEPT: Duration = Duration::from_secs(60);
-/// How long at least comparisons report a change again: whoever got the report may have been unable to act on it.
+/// How long at least comparisons report a change again: the receiver of the report may have been unable to act on it.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The time after which a server may have forgotten a change that this process has not seen.
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(50);
@@ -143,7 +143,7 @@ impl CompareState {
 }
 
 /// What to report about a map that has changed.
-enum Telling {
+enum Report {
     Nothing,
     At(Notice),
     /// The server has to be asked for its version.
@@ -152,19 +152,17 @@ enum Telling {
 
 impl Partition {
     /// What to report about `name`, which is at `version`.
-    fn telling(&self, name: &str, version: u64) -> Telling {
+    fn report(&self, name: &str, version: u64) -> Report {
         let Some(entry) = self.subjects.get(name) else {
-            return Telling::Nothing;
+            return Report::Nothing;
         };
         let subject = entry.subject.clone();
         match entry.heard {
             // Meanwhile it has changed again: that will be in the next answer.
-            Some(heard) if heard.version > version => Telling::Nothing,
-            _ if record::is_empty_at(version) => Telling::At(Notice::At(subject, None)),
-            Some(heard) if heard.version == version => {
-                Telling::At(Notice::At(subject, Some(heard)))
-            }
-            _ => Telling::Ask(subject),
+            Some(heard) if heard.version > version => Report::Nothing,
+            _ if record::is_empty_at(version) => Report::At(Notice::At(subject, None)),
+            Some(heard) if heard.version == version => Report::At(Notice::At(subject, Some(heard))),
+            _ => Report::Ask(subject),
         }
     }
 }
@@ -369,11 +367,11 @@ impl Followed {
         }
         let mut unknown = Vec::new();
         for (name, version) in &changed.names {
-            match partition.telling(name, *version) {
+            match partition.report(name, *version) {
                 _ if *version <= asked.told => {}
-                Telling::Nothing => {}
-                Telling::At(notice) => self.notices.say(number, notice),
-                Telling::Ask(subject) => unknown.push(subject),
+                Report::Nothing => {}
+                Report::At(notice) => self.notices.say(number, notice),
+                Report::Ask(subject) => unknown.push(subject),
             }
         }
         unknown

@@ -11,7 +11,7 @@ use crate::RedisTopics;
 use crate::survey::Target;
 
 impl RedisTopics {
-    /// Stores `bytes` for `span`, for whoever resumes the session after its connection with this epoch. Later bytes
+    /// Stores `bytes` for `span`, for the gateway that resumes the session after its connection with this epoch. Later bytes
     /// replace earlier ones.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ impl Keys {
         self.in_partition(partition, "events")
     }
 
-    /// What is stored of a connection of `session` for whoever resumes the session: a string that expires.
+    /// What is stored of a connection of `session` for the gateway that resumes the session: a string that expires.
     pub(crate) fn kept(&self, partition: u16, session: SessionId, epoch: u32) -> String {
         self.in_partition(partition, &format!("kept:{session}:{epoch}"))
     }

@@ -27,8 +27,8 @@ pub(crate) struct Notices {
 struct Waiting {
     queue: VecDeque<Queued>,
     bytes: usize,
-    /// The partitions for which a [`Notice::Forgot`] waits. Other notices of those partitions are dropped, because whoever
-    /// takes that one compares everything there.
+    /// The partitions for which a [`Notice::Forgot`] waits. Other notices of those partitions are dropped, because the
+    /// receiver of that one compares everything there.
     forgotten: Box<[bool]>,
 }
 

@@ -36,13 +36,13 @@ impl Revocations for RedisTopics {
         let args = vec![Value::from(key.as_str()), Value::from(VERSION)];
         let answer = self.call(Target::Nodes, "HGET", args).await?;
         if answer.is_null() {
-            // Whoever writes the list writes its version: there is no list.
+            // A change of the list writes the list's version, too: there is no list.
             return Ok(Some(RevocationList {
                 version: 0,
                 revocations: Vec::new(),
             }));
         }
-        // One that is not understood is like none: the list is read, and whoever changes it writes another one.
+        // A version that is not understood is like none: the list is read, and the next change writes another version.
         let version = answer.as_str().and_then(|it| it.parse().ok()).unwrap_or(0);
         if known != 0 && known == version {
             return Ok(None);

@@ -241,7 +241,7 @@ impl RedisTopics {
 impl RedisTopics {
     /// Reads a map. A small one is read at once, and a big one piece by piece, so that it does not block the server.
     ///
-    /// If it is read in pieces, the version is that of the beginning, and some entries may be newer. Whoever follows
+    /// If it is read in pieces, the version is that of the beginning, and some entries may be newer. A follower of
     /// the subject receives all changes since that version.
     async fn scan_all(&self, subject: &Subject) -> Result<Snapshot, StoreError> {
         let key = self.keys.map(subject);

@@ -37,7 +37,7 @@ impl Folder {
         &self.path
     }
 
-    /// Leaves it there, for whoever wants to know what happened.
+    /// Leaves it there, so that somebody can look at what happened.
     pub fn keep(&mut self) {
         self.is_kept = true;
     }

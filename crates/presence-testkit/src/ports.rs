@@ -21,7 +21,7 @@ pub const BUS: u16 = 10_000;
 
 /// Takes `count` ports of `range` that are free now, and so are those `beside` them.
 ///
-/// Nothing holds them until somebody listens, so whoever starts a server must be ready to try again.
+/// Nothing holds them until somebody listens, so the caller that starts a server must be ready to try again.
 ///
 /// # Errors
 ///

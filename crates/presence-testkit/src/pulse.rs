@@ -86,7 +86,7 @@ impl Drop for Pulse {
     }
 }
 
-/// A moment of work, as everybody else has some to do too: whoever only sleeps is let through first.
+/// A moment of work, as all other threads have some to do: the scheduler lets a thread that only sleeps through first.
 fn work() {
     let mut number = black_box(1_u64);
     for step in 0..20_000 {

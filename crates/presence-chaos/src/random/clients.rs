@@ -163,7 +163,7 @@ pub(crate) struct Welcome {
     pub(crate) heartbeat: Duration,
 }
 
-/// A client that lives on the runtime, for whoever gives it orders.
+/// A client that lives on the runtime and takes orders.
 #[derive(Clone)]
 pub(crate) struct Handle {
     orders: mpsc::Sender<Given>,

@@ -9,7 +9,7 @@ use super::container::Container;
 use super::gateway::span;
 use super::{File, at, items, text};
 
-/// What stands in for a variable that whoever starts it has to set.
+/// The value that stands in for a variable that the operator has to set.
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// How a gateway knows its Redis.

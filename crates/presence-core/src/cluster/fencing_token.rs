@@ -6,7 +6,7 @@ use crate::Timestamp;
 /// The fencing token of an entry. Tokens are totally ordered: by epoch, then by owner, then by order. The store keeps the
 /// token beside the entry, and refuses a write with a smaller one.
 ///
-/// Two nodes never write in the same epoch, unless the store has lost data: whoever begins an epoch does it with a
+/// Two nodes never write in the same epoch, unless the store has lost data: a node begins an epoch with a
 /// write that is [conditional](super::Guard::Replaces) on the token that it has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken {
@@ -33,7 +33,7 @@ pub enum Author {
 }
 
 impl Author {
-    // In a stored token these stand for what is no process. Numbers of processes are random.
+    // Reserved values of `owner`. A process number is random, so it is practically never one of them.
     const NOBODY: u64 = 0;
     const UNREAD: u64 = u64::MAX;
 }

@@ -25,6 +25,6 @@ pub use record::{
     Change, Ephemeral, FENCE_TTL, Fence, Field, Guard, JoinedTopic, Op, Patch, Record, Removed,
     SessionRecord, Snapshot, Write,
 };
-pub(crate) use replica::{Claimed, HOLD_AFTER_MOVE, Put, Replica, ReplicaChanges, Verdict};
+pub(crate) use replica::{Claimed, HOLD_AFTER_MOVE, Hold, Put, Replica, ReplicaChanges, Verdict};
 pub use request::{News, PaddedRead, Reply, Request};
 pub use subject::{PARTITIONS, Subject};

@@ -270,10 +270,11 @@ impl Nodes {
         is_other
     }
 
-    /// Until when, by this node's clock, everything of all nodes is in the store. A node that is not dead and has no lease any
-    /// more, because that lapsed or the store lost it, may have people of whom nobody else knows: then nothing is known to be.
+    /// Until when, by this node's clock, everything of all nodes is in the store. A node that has no lease, because that
+    /// lapsed or the store lost it, and was not declared dead may have sessions that no other node knows. While there is
+    /// one, nothing is known to be stored, and the result is 1970.
     fn all_stored(&self, leases: &Leases, alive: &BTreeSet<Incarnation>) -> Timestamp {
-        // What has come back as its next generation speaks for itself.
+        // A node that came back as its next generation reports under that one.
         let speaks = |who: &Incarnation| alive.iter().any(|it| it.node == who.node && it >= who);
         if !self.known.keys().all(speaks) {
             return Timestamp::default();

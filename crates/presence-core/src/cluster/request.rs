@@ -34,9 +34,9 @@ pub enum Request {
     Close(Subject),
     /// Write to the map of a subject. [`Reply::Written`] is the answer.
     Write(Write),
-    /// Write to the map of a place on behalf of a user who hides. [`Reply::Fenced`] is the answer, and goes
+    /// Write to the map of a place on behalf of a user who hides. [`Reply::PlaceHidden`] is the answer, and goes
     /// to the user.
-    Fence {
+    HidePlace {
         /// The user who hides.
         user: UserId,
         /// The write, which removes the user's entries from one place.
@@ -55,7 +55,7 @@ impl Request {
             | Request::PaddedRead { subject, .. }
             | Request::Close(subject)
             | Request::Ephemeral(subject, _) => subject,
-            Request::Write(write) | Request::Fence { write, .. } => &write.subject,
+            Request::Write(write) | Request::HidePlace { write, .. } => &write.subject,
         }
     }
 }
@@ -82,8 +82,8 @@ pub enum Reply {
     /// The answer to [`Request::Write`]. `None` if the store did not answer: then it is not known whether the
     /// write was applied.
     Written(Option<Written>),
-    /// The answer to [`Request::Fence`].
-    Fenced {
+    /// The answer to [`Request::HidePlace`].
+    PlaceHidden {
         /// The place that was written to.
         topic: Topic,
         /// Whether the write was applied. If not, that is not known.

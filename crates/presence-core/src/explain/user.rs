@@ -209,7 +209,7 @@ impl UserEvidence {
             consider(status.revision, status.chosen, status.expires_at);
         }
         let (revision, chosen, expires_at) = newest;
-        // Whoever is nowhere has their status end where somebody looks at it, and so nobody records that.
+        // The status of a user without a session ends when somebody reads it, so no gateway records the end.
         if let Some(end) = expires_at.filter(|end| *end <= self.now) {
             return ChosenSource {
                 chosen: Chosen::Online,
@@ -475,7 +475,7 @@ impl UserEvidence {
     fn differences_of_store(&self, shared: &SharedUser, newest: u64, found: &mut Vec<Difference>) {
         let profile = shared.profile.as_ref();
         let stored = profile.map(|it| it.status.revision);
-        // Who has no session, and changes nothing, need not be there.
+        // The store need not have a user without a session who changes nothing.
         if stored.is_some_and(|it| it < newest) {
             found.push(Difference::SharedBehind { stored, newest });
         }

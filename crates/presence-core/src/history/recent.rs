@@ -76,8 +76,8 @@ pub struct Placed {
 pub struct Recent {
     /// At most [`RECENT_MAX`], latest place first.
     pub transitions: Vec<Placed>,
-    /// Everything that is wanted, from the latest place down to this one, is in `transitions`; who wants what is earlier
-    /// asks for what is [before](RecentQuery::before) it. `None` if there is nothing earlier.
+    /// `transitions` has every match from the latest place down to this one. To get earlier ones, ask for those
+    /// [before](RecentQuery::before) it. `None` if there is nothing earlier.
     pub reached: Option<Place>,
 }
 

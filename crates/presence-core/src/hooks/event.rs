@@ -144,7 +144,7 @@ impl Wanted {
         match subject {
             Subject::User(_) => self.has_any(&HookKind::OF_USERS),
             Subject::Topic(Topic::Channel(_)) => self.has_any(&HookKind::OF_CHANNELS),
-            // Who is in a workspace is who is online.
+            // A workspace has no events of its own: the users in it are those who are online.
             Subject::Topic(Topic::Workspace(_)) | Subject::Node(_) => false,
         }
     }

@@ -1,8 +1,8 @@
-//! Webhooks: which events an endpoint is to be told of the store that nodes share.
+//! Computes from the maps of the shared store which events an endpoint has to be told.
 //!
-//! Webhooks are not a log of what happened. For each subject the store keeps what the endpoint was last [`LastNotified`].
-//! [`news`] compares that with the present state, as others may see it, and returns the events that make up the
-//! difference. Changes between two comparisons are told as one change, and not at all if they cancel out.
+//! Webhooks are not a log of what happened. For each subject the store keeps what the endpoint was last told
+//! ([`LastNotified`]). [`news`] compares that with the present state, as others may see it, and returns the events that
+//! make up the difference. Changes between two comparisons are told as one change, and not at all if they cancel out.
 
 mod event;
 mod news;

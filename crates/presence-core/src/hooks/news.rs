@@ -127,7 +127,7 @@ fn profile_in(now: Timestamp, map: &Snapshot) -> Option<Profile> {
         .entries
         .iter()
         .find_map(|(_, token, record)| match record {
-            // What was changed without being read says nothing of who was hiding before.
+            // A profile that was changed without being read does not say whether the user was hiding before.
             Record::Profile(profile) if token.author() != Author::Unread => {
                 Some(Profile::clone(profile))
             }

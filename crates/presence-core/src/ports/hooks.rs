@@ -18,8 +18,8 @@ pub const EVENTS_WAITING_MAX: usize = 512;
 /// # Contract
 ///
 /// - [`tell`](Self::tell) is one step: it stores what the endpoint knows of a subject after the events, appends the
-///   events, and removes the row that they came from. So each change is told by one node, whoever else looks at it
-///   or dies meanwhile.
+///   events, and removes the row that they came from. So exactly one node tells each change, even if other
+///   nodes look at it, or die, meanwhile.
 /// - Events of one partition of the store are kept in the order in which they were told, and their numbers grow.
 /// - An event waits until it is [`delivered`](Self::delivered). If the partition of the store with the event is lost, then
 ///   what the endpoint was told is lost, too, and is told again.
@@ -40,7 +40,7 @@ pub trait Hooks: Send + Sync + 'static {
     ) -> impl Future<Output = Vec<Result<Tell, StoreError>>> + Send;
 
     /// Leaves a row for about `max` subjects in `partition` of which the endpoint knows something, unless they have one, as
-    /// if they had changed long ago. So what is wrong after a loss of data is found. It begins at `cursor`, where 0 is
+    /// if they had changed long ago. So a difference after a loss of data is found. It begins at `cursor`, where 0 is
     /// the beginning, and returns where to go on, or `None` at the end.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ pub enum Tell {
 pub struct Queued {
     /// The first events, in the order in which they were told.
     pub events: Vec<Numbered>,
-    /// How many events wait in this part.
+    /// How many events wait in this partition.
     pub count: usize,
 }
 
@@ -117,7 +117,7 @@ pub struct Queued {
 pub struct Numbered {
     /// The partition of the store that the event waits in.
     pub partition: u16,
-    /// The number of the event. It grows within a part, so also from one event of a user or a channel to the next. It
+    /// The number of the event. It grows within a partition, so also from one event of a user or a channel to the next. It
     /// is the store's time in microseconds when the event was told, or a little above the number before.
     pub number: u64,
     /// The event to deliver.

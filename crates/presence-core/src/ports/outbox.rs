@@ -19,7 +19,7 @@ pub struct Row {
 /// Notes of changes that have yet to be carried to another system, beside the maps of [`Topics`](super::Topics).
 ///
 /// A row says that something has changed, and not what. The change itself is in the map: so many changes are carried as
-/// one, and whoever carries them takes the newest state.
+/// one, and the node that carries them takes the newest state.
 ///
 /// # Contract
 ///

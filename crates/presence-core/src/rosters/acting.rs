@@ -84,7 +84,7 @@ impl Rosters {
             Input::Wrote { .. }
             | Input::Watched { .. }
             | Input::Looked { .. }
-            | Input::Heard { .. }
+            | Input::Stored { .. }
             | Input::Unwatched { .. }
             | Input::WindowOpened { .. }
             | Input::WindowClosed { .. }
@@ -140,7 +140,7 @@ impl Rosters {
     ) -> Result<(), Refusal> {
         let max = self.limits.broadcasts_max;
         let (user, place, timers) = self.member(topic, session)?;
-        // Whoever has sent their message has stopped typing it.
+        // A user who has sent their message has stopped typing it.
         let ends_typing = *event != *TYPING_EVENT;
         let sender = place.sender(session);
         place.broadcast(now, topic, &user, sender, (event, payload), max)?;

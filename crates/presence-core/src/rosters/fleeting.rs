@@ -20,7 +20,7 @@ const BROADCASTING_NODES_MAX: usize = 16;
 pub(super) struct Fleeting {
     /// The users who type, and the sessions in which they do.
     typing: BTreeMap<UserId, BTreeSet<SessionId>>,
-    /// Of the users whose typing changed since it was last told: whether they were typing then.
+    /// Users whose typing changed since the last event, each with whether that event named them as typing.
     typing_told: BTreeMap<UserId, bool>,
     /// The last users that were told to have started, and to have stopped, if there was no room for all of them the last
     /// time.
@@ -31,7 +31,7 @@ pub(super) struct Fleeting {
     moved: BTreeMap<SessionId, Moved>,
     /// The same for cursors that moved, and for those that are gone, by the aliases of their sessions.
     moved_up_to: Option<SessionId>,
-    gone: BTreeMap<SessionId, ()>,
+    gone: BTreeSet<SessionId>,
     gone_up_to: Option<SessionId>,
     broadcasts: Vec<Event>,
     window: Window,
@@ -71,16 +71,16 @@ struct Moved {
 }
 
 /// An event to tell, and the sessions that do not get it.
-pub(super) struct Telling {
+pub(super) struct Outgoing {
     pub(super) event: Event,
     pub(super) except: Vec<SessionId>,
     /// The sessions that get another event instead.
     pub(super) instead: Vec<(SessionId, Event)>,
 }
 
-impl Telling {
+impl Outgoing {
     fn all(event: Event) -> Self {
-        Telling {
+        Outgoing {
             event,
             except: Vec::new(),
             instead: Vec::new(),
@@ -188,7 +188,7 @@ impl Fleeting {
     pub(super) fn forget_cursor(&mut self, session: SessionId) {
         if let Some(cursor) = self.cursors.remove(&session) {
             self.moved.remove(&cursor.alias);
-            self.gone.insert(cursor.alias, ());
+            self.gone.insert(cursor.alias);
         }
     }
 
@@ -225,11 +225,11 @@ impl Fleeting {
         topic: &Topic,
         limits: &Limits,
         roster: &Roster,
-    ) -> Vec<Telling> {
+    ) -> Vec<Outgoing> {
         self.window.at(now);
-        // What somebody says comes before that they type, or have stopped: so who hears it in their words knows already.
+        // Broadcasts are told before typing, because a broadcast may itself say that its sender types.
         let broadcasts = std::mem::take(&mut self.broadcasts).into_iter();
-        let mut tellings: Vec<Telling> = broadcasts.map(Telling::all).collect();
+        let mut tellings: Vec<Outgoing> = broadcasts.map(Outgoing::all).collect();
         if !self.typing_told.is_empty() {
             tellings.extend(self.take_typing(topic, limits.typing_max));
         }
@@ -241,12 +241,20 @@ impl Fleeting {
 
     /// Takes the changes of typing that this window has room for. Each user who started or stopped is named once, so a
     /// list that is kept by adding and removing stays right.
-    fn take_typing(&mut self, topic: &Topic, max: usize) -> Option<Telling> {
+    fn take_typing(&mut self, topic: &Topic, max: usize) -> Option<Outgoing> {
         let (changed, window) = (&self.typing_told, &mut self.window);
         let room = max.saturating_sub(window.started);
-        let started = next_of(changed, &mut self.started_up_to, room, |typed| !typed);
+        let started = next_of(
+            |from| changed.range(from).filter(|(_, was)| !**was).map(first),
+            &mut self.started_up_to,
+            room,
+        );
         let room = max.saturating_sub(window.stopped);
-        let stopped = next_of(changed, &mut self.stopped_up_to, room, |typed| *typed);
+        let stopped = next_of(
+            |from| changed.range(from).filter(|(_, was)| **was).map(first),
+            &mut self.stopped_up_to,
+            room,
+        );
         window.started += started.len();
         window.stopped += stopped.len();
         for user in started.iter().chain(&stopped) {
@@ -254,7 +262,7 @@ impl Fleeting {
         }
         let is_news = !started.is_empty() || !stopped.is_empty();
         is_news.then(|| {
-            Telling::all(Event::Typing {
+            Outgoing::all(Event::Typing {
                 topic: topic.clone(),
                 typing: self.typing(max),
                 started,
@@ -264,9 +272,14 @@ impl Fleeting {
     }
 
     /// Takes the changes of cursors that this window has room for. Each session is told about all cursors but its own.
-    fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Option<Telling> {
+    fn take_cursors(&mut self, topic: &Topic, max: usize, roster: &Roster) -> Option<Outgoing> {
         let room = max.saturating_sub(self.window.moved);
-        let movers = next_of(&self.moved, &mut self.moved_up_to, room, |_| true);
+        let moved = &self.moved;
+        let movers = next_of(
+            |from| moved.range(from).map(first),
+            &mut self.moved_up_to,
+            room,
+        );
         self.window.moved += movers.len();
         let movers = movers.iter().filter_map(|alias| self.moved.remove(alias));
         let movers: Vec<Moved> = movers.collect();
@@ -281,7 +294,8 @@ impl Fleeting {
         });
         let news: Vec<(SessionId, Move)> = news.collect();
         let room = max.saturating_sub(self.window.gone);
-        let gone = next_of(&self.gone, &mut self.gone_up_to, room, |()| true);
+        let all = &self.gone;
+        let gone = next_of(|from| all.range(from), &mut self.gone_up_to, room);
         self.window.gone += gone.len();
         for alias in &gone {
             self.gone.remove(alias);
@@ -306,7 +320,7 @@ impl Fleeting {
             true => movers.iter().map(|&it| (it, event(Some(it)))).collect(),
             false => Vec::new(),
         };
-        Some(Telling {
+        Some(Outgoing {
             event: event(None),
             except: movers.clone(),
             instead,
@@ -314,28 +328,33 @@ impl Fleeting {
     }
 }
 
-/// The next keys of `waiting` whose value is `wanted`, at most `max`. If more than `max` wait, `up_to` keeps the last
-/// one, and the next call goes on after it. So nobody waits for ever behind others who change all the time.
-fn next_of<K: Ord + Clone, V>(
-    waiting: &BTreeMap<K, V>,
+/// A range of keys.
+type Between<'a, K> = (Bound<&'a K>, Bound<&'a K>);
+
+/// The next keys that wait, at most `max`. `waiting` lists those of a range in order. If more than `max` wait, `up_to`
+/// keeps the last one, and the next call goes on after it. So nobody waits for ever behind others who change all the time.
+fn next_of<'a, K, I>(
+    waiting: impl Fn(Between<'_, K>) -> I,
     up_to: &mut Option<K>,
     max: usize,
-    wanted: impl Fn(&V) -> bool,
-) -> Vec<K> {
+) -> Vec<K>
+where
+    K: Ord + Clone + 'a,
+    I: Iterator<Item = &'a K>,
+{
     let after = up_to.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
     let before = up_to.as_ref();
-    let before = before.map(|it| waiting.range((Bound::Unbounded, Bound::Included(it))));
-    let in_turn = waiting.range((after, Bound::Unbounded));
-    let in_turn = in_turn.chain(before.into_iter().flatten());
-    let mut wanted = in_turn.filter(|(_, value)| wanted(value));
-    let next: Vec<K> = wanted
-        .by_ref()
-        .take(max)
-        .map(|(it, _)| it.clone())
-        .collect();
-    let is_more = wanted.next().is_some();
+    let before = before.map(|it| waiting((Bound::Unbounded, Bound::Included(it))));
+    let in_turn = waiting((after, Bound::Unbounded));
+    let mut in_turn = in_turn.chain(before.into_iter().flatten());
+    let next: Vec<K> = in_turn.by_ref().take(max).cloned().collect();
+    let is_more = in_turn.next().is_some();
     *up_to = next.last().filter(|_| is_more).cloned();
     next
+}
+
+fn first<'a, K, V>((key, _): (&'a K, &'a V)) -> &'a K {
+    key
 }
 
 /// The event for a broadcast.

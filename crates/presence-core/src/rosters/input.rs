@@ -43,7 +43,7 @@ pub enum Input<A> {
         topic: Topic,
     },
     /// The store that nodes share answered, or announced a change, about a topic.
-    Heard {
+    Stored {
         /// The topic that the reply is about.
         topic: Topic,
         /// The reply of the store.

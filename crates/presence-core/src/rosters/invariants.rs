@@ -14,8 +14,8 @@ const CHECKED_MAX: usize = 100;
 impl TopicState {
     /// Asserts what must hold after every input:
     ///
-    /// - Who waits for the store's entries waits only while those are being read.
-    /// - Whoever is listed is in the copy of the map, and whoever is shown by the copy is listed.
+    /// - A watcher waits for the store's entries only while those are being read.
+    /// - Each session that is listed is in the copy of the map, and each that the copy shows is listed.
     /// - The list agrees with itself.
     pub(super) fn assert_invariants(&self, topic: &Topic) {
         let is_waiting = !self.waiting.is_empty();

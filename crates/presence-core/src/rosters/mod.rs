@@ -48,7 +48,7 @@ pub struct Rosters {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
     Tick(Topic),
-    /// The copy of what the store has needs attention.
+    /// The copy of the store's map has something to do.
     Copy(Topic),
     Typing(Topic, SessionId),
     Cursor(Topic, SessionId),
@@ -57,7 +57,7 @@ enum Key {
 impl Rosters {
     /// A state machine without topics. `seed` is a random number.
     pub fn new(timing: Timing, limits: Limits, seed: u64) -> Self {
-        // Others than those of people, who may have the same seed.
+        // Other epochs than those of the machine of users, which may have the same seed.
         let mut epochs = Epochs::new(!seed);
         Rosters {
             timing,
@@ -178,7 +178,7 @@ impl Rosters {
                 self.place(&topic).look(now);
                 topic
             }
-            Input::Heard { topic, reply } => {
+            Input::Stored { topic, reply } => {
                 self.heard(now, &topic, reply, out);
                 topic
             }

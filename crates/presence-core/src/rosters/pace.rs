@@ -45,8 +45,8 @@ impl Load {
 pub(super) struct Pace {
     /// The earliest moment of the next event.
     next_at: Timestamp,
-    /// The part of a millisecond by which that is too early, because moments are whole milliseconds. A topic that speaks
-    /// at that moment waits the longer for the next one, so that the floors are right on average.
+    /// `next_at` is rounded down to a whole millisecond. This is the rest; if the topic speaks at `next_at`, it is added to
+    /// the next wait, so that the average is exact.
     rest: Duration,
 }
 
@@ -75,8 +75,8 @@ impl Pace {
         self.next_at = self.next_at.max(moment);
     }
 
-    /// The next event may come at once.
-    pub(super) fn is_over(&mut self, now: Timestamp) {
+    /// Lets the next event come at once.
+    pub(super) fn allow_now(&mut self, now: Timestamp) {
         self.next_at = now;
     }
 }

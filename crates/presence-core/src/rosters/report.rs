@@ -1,4 +1,4 @@
-//! What this node knows of a channel, for whoever may know which node has which session; and which channels are the
+//! What this node knows of a channel, for an operator, who may know which node has which session; and which channels are the
 //! biggest and the busiest.
 
 use std::cmp::Reverse;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::topic_state::TopicState;
 use super::{Effect, Key, Rosters};
 use crate::cluster::{
-    Ephemeral, Guard, Incarnation, Membership, News, Put, Replica, ReplicaChanges, Reply, Subject,
-    Verdict,
+    Ephemeral, Guard, Hold, Incarnation, Membership, News, Put, Replica, ReplicaChanges, Reply,
+    Subject, Verdict,
 };
 use crate::{Member, Reason, Sender, SessionId, Timestamp, Topic};
 
@@ -18,7 +18,7 @@ const TYPING_SLACK: Duration = Duration::from_secs(1);
 
 /// What the store has of a place.
 #[derive(Debug, Default)]
-pub(super) struct Copy {
+pub(super) struct TopicCopy {
     replica: Replica<Arc<Member>>,
     pub(super) is_followed: bool,
     /// It is being read for the first time.
@@ -30,7 +30,7 @@ pub(super) struct Copy {
     armed: Option<Timestamp>,
 }
 
-impl Copy {
+impl TopicCopy {
     /// The node that has the session, if that is another one.
     pub(super) fn owner(&self, session: SessionId) -> Option<Incarnation> {
         let other = self.replica.other(session);
@@ -119,7 +119,10 @@ impl Rosters {
                 let how = Put {
                     guard: Guard::Newer,
                     profile: member.profile,
-                    is_held: !is_shared,
+                    hold: match is_shared {
+                        true => Hold::No,
+                        false => Hold::UntilNamed,
+                    },
                 };
                 let (epoch, value) = (member.epoch, member.clone());
                 let replica = &mut copy.replica;

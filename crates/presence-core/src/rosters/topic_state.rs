@@ -11,7 +11,7 @@ use super::history::History;
 use super::meter::Meter;
 use super::pace::{Load, Pace};
 use super::roster::Roster;
-use super::shared::Copy;
+use super::shared::TopicCopy;
 use super::windows::Windows;
 use crate::cluster::Ephemeral;
 use crate::epochs::Epochs;
@@ -31,8 +31,8 @@ pub(super) struct TopicState {
     /// Until when the people are kept sorted by name, if no window needs that.
     pub(super) names_until: Option<Timestamp>,
     clock: Clock,
-    /// The epoch of every empty place. What came before somebody was here is nothing that could be missed, so an empty place
-    /// has one state: whoever comes back to it cannot tell whether anybody, hidden or not, has watched it meanwhile.
+    /// The epoch of every empty place. A client cannot have missed anything in an empty place, so all empty places have one
+    /// state: a client that comes back cannot tell whether anybody, hidden or not, has watched the place meanwhile.
     empty_epoch: u64,
     epochs: Epochs,
     history: History,
@@ -54,7 +54,7 @@ pub(super) struct TopicState {
     /// How long the oldest change of the last event had waited to be told.
     pub(super) told_after: Option<Duration>,
     /// What the store has of this place, if there is a store.
-    pub(super) copy: Option<Box<Copy>>,
+    pub(super) copy: Option<Box<TopicCopy>>,
     /// Sessions that began to watch before the store's entries were read.
     pub(super) waiting: Vec<(SessionId, Watching, Option<Clock>)>,
     /// What other nodes are to be told with the next event.
@@ -101,7 +101,7 @@ impl TopicState {
         }
     }
 
-    /// Counts from the start: what it was told of before, nobody here has followed.
+    /// Begins a new epoch: nobody on this node has followed the old one.
     pub(super) fn begin_anew(&mut self) {
         self.history.clear();
         self.touched.clear();
@@ -118,7 +118,7 @@ impl TopicState {
         self.clock.version > 0 || !self.history.is_empty()
     }
 
-    /// Whether anyone would miss it.
+    /// Whether anybody on this node needs the topic.
     pub(super) fn is_needed(&self) -> bool {
         !self.roster.is_empty()
             || self.is_watched()
@@ -127,8 +127,8 @@ impl TopicState {
             || self.copy.as_ref().is_some_and(|it| it.is_needed())
     }
 
-    /// Whether it could speak at once. One that nobody misses is kept until then: or else, whether it must wait would tell
-    /// whether somebody has watched it meanwhile.
+    /// Whether it could speak at once. A topic that nobody needs is kept until it may speak. Otherwise the delay of its
+    /// next event would tell whether somebody had watched it.
     pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
         self.quiet_at() <= now
     }
@@ -152,7 +152,7 @@ impl TopicState {
         if self.copy.is_none() {
             return;
         }
-        // Of what somebody types or points at, the last counts.
+        // Only the last typing, or the last position, of a session counts.
         let replaces = |before: &Ephemeral| match (before, &ephemeral) {
             (Ephemeral::Typed { session: a, .. }, Ephemeral::Typed { session: b, .. }) => a == b,
             (Ephemeral::Pointed(a), Ephemeral::Pointed(b)) => a.session == b.session,

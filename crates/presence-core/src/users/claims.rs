@@ -1,7 +1,7 @@
 //! Connections whose session is on another node. The session goes on here only after the store has granted it.
 //!
 //! A take-over is a put that is conditional on the entry that was read. If the store refuses it, another node has
-//! changed the entry since, and the map is read once more. So what the other node has acknowledged is never undone, and
+//! changed the entry since, and the map is read once more. So a change that the other node has acknowledged is never undone, and
 //! no epoch of a session has two writers.
 
 use std::sync::Arc;
@@ -62,8 +62,8 @@ impl<A> Users<A> {
             return refuse(Some(newcomer.reply_to), Refusal::Unavailable, out);
         };
         let fingerprint = newcomer.fingerprint.as_ref();
-        let alike = || user.recognise(&newcomer.device, fingerprint?);
-        let Some(before) = resume.or_else(alike) else {
+        let recognised = || user.recognise(&newcomer.device, fingerprint?);
+        let Some(before) = resume.or_else(recognised) else {
             return self.begin(now, id, newcomer, Origin::Local, out);
         };
         if let Some((connection, replaced)) = user.resume(now, before, out) {

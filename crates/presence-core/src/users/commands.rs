@@ -145,7 +145,7 @@ impl<A> Users<A> {
         let mut requests = Vec::new();
         let outcome = user.hear(now, reply, members, &mut requests);
         out.extend(requests.into_iter().map(Effect::Ask));
-        // What has ended here, or appears here, is this node's to tell.
+        // This node tells of sessions that ended here, and of users who appear here.
         let origin = match outcome.appears || !outcome.left.is_empty() {
             true => Origin::Local,
             false => Origin::REMOTE,
@@ -157,7 +157,7 @@ impl<A> Users<A> {
             user.hand_over(now, *session, out);
         }
         if !outcome.left.is_empty() {
-            // Whoever came meanwhile is written first: a user with another session in a place does not leave it.
+            // Sessions that came meanwhile are written first: a user with another session in a place does not leave it.
             user.write(now, out);
         }
         for (session, reason) in &outcome.left {
@@ -215,7 +215,7 @@ impl User {
             Input::Vanished { by, reason, .. } => {
                 self.vanish(turn.now, by, reason, turn.timing, turn.out);
             }
-            Input::Left { by, .. } => self.left(by, turn),
+            Input::Ended { by, .. } => self.ended(by, turn),
             Input::Kicked { reply_to } => self.kicked(reply_to, turn),
             Input::Erased {
                 unseen_since,
@@ -234,11 +234,11 @@ impl User {
                 meta,
                 reply_to,
             } => return self.updated(by, channel, &meta, reply_to, turn),
-            Input::Departed {
+            Input::LeftChannel {
                 by,
                 channel,
                 reply_to,
-            } => return self.departed(by, channel, reply_to, turn),
+            } => return self.left_channel(by, channel, reply_to, turn),
             Input::Chose {
                 change, reply_to, ..
             } => return self.chose(&change, reply_to, turn),
@@ -337,7 +337,7 @@ impl User {
         }
     }
 
-    fn left<A>(&mut self, by: Connection, turn: Turn<'_, A>) {
+    fn ended<A>(&mut self, by: Connection, turn: Turn<'_, A>) {
         if self.session(by).is_some() {
             self.end(turn.now, by.session, Reason::Left, turn.out);
         }
@@ -395,7 +395,7 @@ impl User {
             Some(session) => {
                 session.heard_at = now;
                 self.join(now, by.session, topic.clone(), meta);
-                // Written first, watched second: who joins finds themselves there.
+                // The entry is written before the watch begins, so that a user who joins finds themselves there.
                 self.write(now, out);
                 match watch {
                     None => grant(reply_to, out),
@@ -432,7 +432,7 @@ impl User {
         Then::Reconcile
     }
 
-    fn departed<A>(
+    fn left_channel<A>(
         &mut self,
         by: Connection,
         channel: ChannelId,
@@ -461,7 +461,7 @@ impl User {
         } else if reply_to.is_none() {
             return Then::Reconcile;
         }
-        // Even where nothing is new: a change that is told but not yet kept may be on its way.
+        // Wait even if nothing changed: an earlier, equal change may not be stored yet.
         let need = match self.profile.status.chosen.hides() {
             true => Need::Hidden,
             false => Need::Profile,

@@ -57,7 +57,7 @@ pub enum Effect<A> {
     /// Store something about a session for the next process of this node. It must be stored before any other effect of
     /// the same call is performed. It is emitted only if [sessions are kept](super::Users::keep_sessions).
     Remember(SessionChange),
-    /// Add a transition to the [history](crate::history::History) of this partition. It is emitted only if
+    /// Add a transition to the [history](crate::history::History) of this shard. It is emitted only if
     /// [history is recorded](super::Users::record_history).
     Record(Transition),
     /// Others see the user differently from now on, whether anybody watches the user or not. It is emitted only if
@@ -81,10 +81,10 @@ pub enum Effect<A> {
     Ask(Request),
     /// Read the user's profile, and report it with [`Input::Loaded`](super::Input::Loaded), [`Input::Unread`](super::Input::Unread) or [`Input::Unreadable`](super::Input::Unreadable).
     Load,
-    /// The same for somebody else, who is not to learn from the time it takes whether anything is known of the user here:
-    /// ask whatever keeps profiles for good, even where the profile is at hand.
+    /// The same for a question of somebody else. Its time must not tell whether anything is known of the user here, so ask
+    /// the store that keeps profiles for good, even if the profile is at hand.
     LookUp,
-    /// Keep the profile, or of one that is [blank](Profile::is_blank) nothing; when that is done, grant the reply-to.
+    /// Save the profile; if it is [blank](Profile::is_blank), delete the stored one. Then grant `reply_to`.
     Save {
         /// The profile to store.
         profile: Profile,

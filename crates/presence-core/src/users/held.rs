@@ -30,8 +30,8 @@ impl Keeping {
         self != Keeping::Nothing && !user.is_anonymous()
     }
 
-    /// Whether a connection that was lost at `at` counts as connected: nobody can come back to a node that stops, so
-    /// whoever loses their connection then loses it with its end.
+    /// Whether a connection that was lost at `at` counts as connected. No client can come back to a node that stops. So a
+    /// connection that is lost meanwhile counts as lost when the process ends.
     fn counts_as_connected(self, at: Timestamp) -> bool {
         matches!(self, Keeping::Stopping { since } if since <= at)
     }
@@ -169,7 +169,8 @@ impl User {
         } = recalled;
         let is_old = !kept.by_service && alive_at + Timing::HELD_AFTER_MAX < now;
         let is_here = self.sessions.iter().any(|it| it.id == id);
-        // They hid, and what is stored does not say so: that was not kept yet, or has ended since. To others they have left.
+        // They hid, and the stored profile does not say so: the change was not saved yet, or its time has ended since. To
+        // others they have left.
         let would_appear = self.profile.status.chosen.shown(Here::Active) != Visible::Offline;
         if is_old || is_here || (kept.is_hidden && would_appear) {
             return;
@@ -181,11 +182,11 @@ impl User {
             .push(Session::recalled(id, kept, alive_at, until));
         self.record(now, Some(id), None, What::Restored, out);
         self.meet_others(now, out);
-        // Only now: whoever appears has just come everywhere, and this one has not.
+        // The places are set last: `come_out` would otherwise give them a new time of joining, and this session never left.
         if let Some(session) = self.sessions.last_mut() {
             session.places = topics.into_iter().map(SessionTopic::restored).collect();
             // Others may have seen it before.
-            session.is_seen_now();
+            session.mark_seen();
         }
         self.own_changed = true;
     }
@@ -199,7 +200,7 @@ impl User {
         let known_by = fingerprint.known_by();
         let held = self.sessions.iter();
         let held = held.filter(|it| it.is_held && it.known_by == known_by);
-        let alike = held.filter_map(|session| {
+        let matching = held.filter_map(|session| {
             let first = fingerprint.first.as_ref().map(|(topic, meta)| {
                 let place = session.places.iter().find(|it| it.topic == *topic);
                 place.map(|it| it.meta == *meta)
@@ -211,8 +212,8 @@ impl User {
             };
             is_it.then_some((first, Reverse(session.id), session.connection()))
         });
-        let likest = alike.max_by_key(|(first, id, _)| (*first, *id))?;
-        Some(likest.2)
+        let best = matching.max_by_key(|(first, id, _)| (*first, *id))?;
+        Some(best.2)
     }
 
     /// Sets how the client of a new session is recognised.
@@ -256,7 +257,7 @@ impl User {
                     topic,
                 }));
             }
-            if place.written.is_some() {
+            if place.has_entry() {
                 let what = What::Left(Reason::Lost);
                 self.record(now, Some(id), Some(&place.topic), what, out);
                 out.push(Effect::Write {

@@ -79,7 +79,7 @@ pub enum Input<A> {
         cause: Cause,
     },
     /// A client ended its session, or an operator did.
-    Left {
+    Ended {
         /// The connection through which it did.
         by: Connection,
         /// [`Cause::Client`], or who ended the session in its place.
@@ -123,7 +123,7 @@ pub enum Input<A> {
         reply_to: Option<A>,
     },
     /// A session left a channel.
-    Departed {
+    LeftChannel {
         /// The live connection of the session.
         by: Connection,
         /// The channel that it left.
@@ -202,7 +202,7 @@ impl<A> Input<A> {
             | Input::Asked { .. }
             | Input::Watched { .. } => true,
             // What a service does for a user may have begun on another node.
-            Input::Departed { .. } | Input::Prolonged { .. } | Input::Kicked { .. } => is_shared,
+            Input::LeftChannel { .. } | Input::Prolonged { .. } | Input::Kicked { .. } => is_shared,
             _ => false,
         }
     }
@@ -227,7 +227,7 @@ impl<A> Input<A> {
     pub(super) fn ends(&self) -> bool {
         matches!(
             self,
-            Input::Vanished { .. } | Input::Left { .. } | Input::Unwatched
+            Input::Vanished { .. } | Input::Ended { .. } | Input::Unwatched
         )
     }
 
@@ -254,7 +254,7 @@ impl<A> Input<A> {
             | Input::Erased { reply_to, .. }
             | Input::Joined { reply_to, .. }
             | Input::Updated { reply_to, .. }
-            | Input::Departed { reply_to, .. }
+            | Input::LeftChannel { reply_to, .. }
             | Input::Prolonged { reply_to, .. }
             | Input::Restored { reply_to, .. }
             | Input::Chose { reply_to, .. }
@@ -262,7 +262,7 @@ impl<A> Input<A> {
             Input::ServiceActed { .. }
             | Input::Heard { .. }
             | Input::Vanished { .. }
-            | Input::Left { .. }
+            | Input::Ended { .. }
             | Input::Unwatched
             | Input::Stored(_)
             | Input::Unread

@@ -55,7 +55,7 @@ impl User {
                 let mut earlier = session.places[..index].iter();
                 let is_twice = earlier.any(|it| it.topic == place.topic);
                 assert!(!is_twice, "{} is twice in {:?}", session.id, place.topic);
-                let is_leaked = !self.is_shown() && place.written.is_some();
+                let is_leaked = !self.is_shown() && place.has_entry();
                 assert!(!is_leaked, "{id:?} hides, but not in {:?}", place.topic);
             }
         }

@@ -27,7 +27,7 @@ impl User {
         }
         let mut session = Session::new(now, id, device, by_service);
         if let Some(shared) = self.shared.as_ref().filter(|_| by_service) {
-            // Its id is the same each time: what is left of the last time is of an earlier epoch.
+            // Its id is the same each time. With this epoch, entries that are left of the last time are older.
             let secs = shared.store_time(now).as_millis() / 1000;
             session.epoch = u32::try_from(secs).unwrap_or(u32::MAX);
         }
@@ -68,7 +68,7 @@ impl User {
             .as_ref()
             .map_or(0, |it| it.replica.revision_of(id));
         let mut session = Session::take_over(now, id, epoch, record);
-        session.is_stored_as(record, revision);
+        session.note_stored_as(record, revision);
         let connection = session.connection();
         self.sessions.push(session);
         if let Some(shared) = &mut self.shared {
@@ -129,8 +129,8 @@ impl User {
         self.record(now, Some(by.session), None, what, out);
     }
 
-    /// Whether a session goes on here although the store has another entry of it. Whoever acted last through the session
-    /// of a service has it: a node that was cut off must not beat what was done meanwhile.
+    /// Whether a session goes on here although the store has another entry of it. The node through which a service acted
+    /// last has the session, so that a node that was cut off does not override it.
     pub(super) fn insists(&mut self, id: SessionId, stored: FencingToken) -> bool {
         let other = self.shared.as_ref().and_then(|it| it.replica.other(id));
         let acted_at = other.map(|(_, record)| record.heard_at);
@@ -162,10 +162,10 @@ impl User {
             topics.any(|it| it.topic == *topic)
         };
         let hides = self.profile.status.chosen.hides();
-        let written = session.places.into_iter().filter(|it| it.written.is_some());
+        let written = session.places.into_iter().filter(SessionTopic::has_entry);
         let mut waiting = Vec::new();
         for SessionTopic { topic, .. } in written {
-            // Where it is no more, or must not be seen, nobody is about to replace the entry.
+            // If the session is not in this topic any more, or its user hides, no other node will replace the entry.
             let reason = match is_there(&topic) && !hides {
                 true => Reason::Replaced,
                 false => Reason::Left,
@@ -227,7 +227,7 @@ impl User {
         let until = now + timing.grace();
         session.vanish(until, reason);
         session.lost_at = Some(now);
-        let written = session.places.iter().filter(|it| it.written.is_some());
+        let written = session.places.iter().filter(|it| it.has_entry());
         out.extend(written.map(|place| Effect::Silence {
             topic: place.topic.clone(),
             session: by.session,
@@ -261,7 +261,7 @@ impl User {
             Stage::Grace { until, reason } if until <= now => {
                 self.grace_is_over(now, id, reason, out);
             }
-            Stage::Live if session.lease_ends(timing) <= now => match session.by_service {
+            Stage::Live if session.ttl_ends(timing) <= now => match session.by_service {
                 true => self.grace_is_over(now, id, Reason::TimedOut, out),
                 false => {
                     let reason = Reason::TimedOut;
@@ -304,13 +304,13 @@ impl User {
             return ended;
         };
         for session in &mut self.sessions {
-            let Some(reason) = session.is_to_be_asked(now, members) else {
+            let Some(reason) = session.due_removal(now, members) else {
                 continue;
             };
             match shared.replica.leave(now, session.id, reason, members) {
                 true => {
-                    session.is_asked();
-                    // In the same write, so that whoever hears that they are gone hears since when.
+                    session.mark_asked();
+                    // In the same write, so that a node that hears that they are gone hears since when.
                     let alive = last_alive.max(session.heard_at);
                     let seen = self.profile.last_seen.max(Some(alive));
                     self.unsaved |= is_shown && seen != self.profile.last_seen;
@@ -324,7 +324,7 @@ impl User {
         ended
     }
 
-    /// Ends the sessions that nobody has, as far as that is proven.
+    /// Ends the sessions of which it is proven that no other node has them.
     pub(super) fn end_the_proven<A>(
         &mut self,
         now: Timestamp,
@@ -395,7 +395,7 @@ impl User {
             Reason::NodeLost => self.note_cause(Cause::NodeLost),
             Reason::Left | Reason::Replaced | Reason::Kicked => {}
         }
-        let written = session.places.into_iter().filter(|it| it.written.is_some());
+        let written = session.places.into_iter().filter(SessionTopic::has_entry);
         for SessionTopic { topic, .. } in written {
             self.record(now, Some(id), Some(&topic), What::Left(reason), out);
             out.push(Effect::Write {

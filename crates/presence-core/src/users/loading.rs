@@ -26,6 +26,30 @@ impl<A> Slot<A> {
     }
 }
 
+/// What is known of the stored profile when the inputs that waited for it are applied.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    /// It was read.
+    Found(Profile),
+    /// None is stored.
+    Absent,
+    /// It was not read: the shared store has the profile, or it cannot be read at present.
+    Unread,
+}
+
+impl Loaded {
+    fn of(profile: Option<Profile>) -> Self {
+        profile.map_or(Loaded::Absent, Loaded::Found)
+    }
+
+    fn found(self) -> Option<Profile> {
+        match self {
+            Loaded::Found(profile) => Some(profile),
+            Loaded::Absent | Loaded::Unread => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Loading<A> {
     pub(super) waiting: Vec<Input<A>>,
@@ -101,15 +125,15 @@ impl<A> Users<A> {
             return;
         };
         match (input, &self.members) {
-            // Asked for when they were here before: what the shared store says comes first.
+            // This answer is to an earlier load. The shared store is still being read, and comes first.
             (Input::Loaded { .. } | Input::Unread | Input::Unreadable, Some(_))
                 if loading.is_reading() => {}
-            (Input::Loaded { profile }, _) => self.meet(now, user, Some(profile), out),
-            // Alone, nobody else has shown them: they wait until it is known whether they hide.
+            (Input::Loaded { profile }, _) => self.meet(now, user, Loaded::of(profile), out),
+            // A node that is alone lets them wait until it is known whether they hide: no other node shows them.
             (Input::Unread, None) => {}
             (Input::Unreadable, None) => loading.refuse_waiting(out),
             (Input::Unread | Input::Unreadable, Some(_)) => {
-                self.meet(now, user, None, out);
+                self.meet(now, user, Loaded::Unread, out);
             }
             (Input::Stored(reply), Some(members)) => {
                 let Some(shared) = &mut loading.shared else {
@@ -118,7 +142,7 @@ impl<A> Users<A> {
                 match shared.prepare(now, reply, members) {
                     Asked::Waiting => {}
                     Asked::Known if shared.has_read() && !loading.is_for_watchers => {
-                        self.meet(now, user, None, out);
+                        self.meet(now, user, Loaded::Unread, out);
                     }
                     Asked::Known | Asked::Away => out.push(loading.load()),
                 }
@@ -129,7 +153,7 @@ impl<A> Users<A> {
             (input, _) if loading.waiting.len() < self.limits.waiting_max || input.ends() => {
                 match loading.wait(input) {
                     Some(Effect::Load) if loading.has_read() => {
-                        self.meet(now, user, None, out);
+                        self.meet(now, user, Loaded::Unread, out);
                     }
                     load => out.extend(load),
                 }
@@ -167,12 +191,12 @@ impl<A> Users<A> {
         self.users.insert(user.clone(), slot);
     }
 
-    /// Applies the inputs that waited for the profile: it has come, or with `None` it cannot be read.
+    /// Applies the inputs that waited for the profile.
     pub(super) fn meet(
         &mut self,
         now: Timestamp,
         id: &UserId,
-        loaded: Option<Option<Profile>>,
+        loaded: Loaded,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(Slot::Loading(loading)) = self.users.remove(id) else {
@@ -182,21 +206,21 @@ impl<A> Users<A> {
         let mut shared = loading.shared;
         let read = shared.as_mut().and_then(|it| it.take_read());
         let looked_up = match (&loaded, &read) {
-            (Some(_), _) => LookedUp::Yes,
-            (None, Some(_)) => LookedUp::No,
-            (None, None) => LookedUp::Failed,
+            (Loaded::Found(_) | Loaded::Absent, _) => LookedUp::Yes,
+            (Loaded::Unread, Some(_)) => LookedUp::No,
+            (Loaded::Unread, None) => LookedUp::Failed,
         };
         let (read, changes) = match read {
-            // Whoever changed it has not come to read it, or not yet.
+            // The node that changed the profile has not read the stored one (yet).
             Some((profile, true)) => {
                 let change = profile.as_change_of_unread();
                 out.push(Effect::Load);
                 (Some(profile), Some(vec![change]))
             }
             Some((profile, false)) => (Some(profile), None),
-            None => (None, loaded.is_none().then(Vec::new)),
+            None => (None, matches!(loaded, Loaded::Unread).then(Vec::new)),
         };
-        let profile = match read.or(loaded.flatten()) {
+        let profile = match read.or(loaded.found()) {
             Some(profile) => profile,
             None if changes.is_some() => Profile::unread(id.clone()),
             None => Profile::new(id.clone()),
@@ -218,7 +242,7 @@ impl<A> Users<A> {
             if let Some(Slot::Known(_)) = self.users.get(id) {
                 self.happen(now, id, input, out);
             } else {
-                // The one before was the last to be interested; begin again.
+                // The input before removed the last reason to keep this user, so the user begins again.
                 self.handle(now, id, input, out);
             }
         }

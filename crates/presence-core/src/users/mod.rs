@@ -39,7 +39,7 @@ pub use self::session::{Activity, Connection};
 use self::show::Origin;
 pub use self::stored::KnownBy;
 use self::user::User;
-use self::waiting::Waiting;
+use self::waiting::WaitingRequest;
 use crate::cluster::{Incarnation, Membership, News, Subject};
 use crate::epochs::Epochs;
 use crate::history::Cause;
@@ -56,7 +56,7 @@ pub struct Users<A> {
     /// What this node knows of the cluster, if it is part of one.
     members: Option<Membership>,
     /// Requests that wait until the shared store has what they changed.
-    waiting: HashMap<UserId, Vec<Waiting<A>>>,
+    waiting: HashMap<UserId, Vec<WaitingRequest<A>>>,
     /// Connections that wait for a session that is on another node.
     claims: HashMap<UserId, Vec<Claim<A>>>,
     /// Others who want to know how somebody is who cannot be seen.

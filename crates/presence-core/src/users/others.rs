@@ -1,11 +1,11 @@
-//! Others who want to know how a user is who cannot be seen: offline, or hiding.
+//! Questions of others about a user who is offline or hides.
 //!
-//! An offline user is read from where profiles are kept, and a hidden one is in memory. If the hidden one were answered from
-//! there, the time that takes would tell. So whoever asks about somebody who cannot be seen takes one path, whatever is known
-//! here: the shared store is asked, then the profile is looked up, each time anew. Where that fails, they are refused.
+//! The profile of an offline user is read from where profiles are kept; that of a hidden user is in memory. If the answer
+//! came from memory, its time would tell. So each question about a user who cannot be seen takes one path, no matter what
+//! is known here: the shared store is asked, then the profile is looked up. If that fails, the question is refused.
 //!
-//! Whoever begins to watch somebody whom nobody here knows waits until the user's map is followed, and then for the profile. With
-//! somebody who is known here and cannot be seen, they wait for the same.
+//! A session that begins to watch a user who is not known here waits until the user's map is followed, and then for the
+//! profile. If the user is known here and cannot be seen, the session waits for the same.
 
 use super::shared::Shared;
 use super::user::{LookedUp, User};
@@ -26,7 +26,7 @@ pub(super) enum Probe<A> {
 #[derive(Debug)]
 pub(super) struct Others<A> {
     asked: LookUp<A>,
-    /// Apart from those who asked: what the store is asked for them takes longer.
+    /// Apart from those who asked, because the request to the store takes longer for these.
     watched: LookUp<A>,
 }
 
@@ -56,7 +56,7 @@ impl<A> Default for LookUp<A> {
 
 #[derive(Debug)]
 enum Step {
-    /// Nobody waits; or the profile could not be read, and whoever waits is told when it comes.
+    /// Nobody waits; or the profile could not be read, and those who wait are told when it comes.
     Idle,
     /// The shared store was asked.
     Reading(Box<Shared>),
@@ -85,7 +85,7 @@ impl<A> Loading<A> {
         self.shared.as_ref().is_some_and(|it| it.has_read())
     }
 
-    /// Has `input` wait for the profile. Says how to read that if it is under way for watchers only, who may wait for longer.
+    /// Lets `input` wait for the profile. Returns how to read it, if so far only watchers wait for it, who may wait longer.
     pub(super) fn wait(&mut self, input: Input<A>) -> Option<Effect<A>> {
         let is_first = self.is_for_watchers && !input.is_of_watcher();
         self.is_for_watchers &= !is_first;

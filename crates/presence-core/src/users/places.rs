@@ -28,7 +28,7 @@ impl User {
                     return;
                 }
                 place.meta = meta.clone();
-                place.written = place.written.map(|_| 0);
+                place.write_again();
                 place.is_journaled = false;
             }
             None => session.places.push(SessionTopic::new(JoinedTopic {
@@ -85,7 +85,7 @@ impl User {
             }));
         }
         let is_over = session.by_service && session.places.is_empty();
-        if let Some(SessionTopic { topic, .. }) = place.filter(|it| it.written.is_some()) {
+        if let Some(SessionTopic { topic, .. }) = place.filter(SessionTopic::has_entry) {
             self.record(now, Some(id), Some(&topic), What::Left(Reason::Left), out);
             out.push(Effect::Write {
                 topic,

@@ -30,9 +30,9 @@ impl User {
             None => self.profile.choose(now, change),
         };
         if let Some(changes) = &mut self.unread {
-            // What is stored may say the opposite, so it is a change even where nothing is different.
+            // The stored profile may say the opposite, so this is a change even if nothing is different here.
             if change.chosen.is_some() {
-                self.profile.is_no_guess();
+                self.profile.mark_known();
             }
             changes.push(change.at(now));
             if changes.len() > PENDING_MAX {
@@ -84,7 +84,7 @@ impl User {
         let stored = stored.unwrap_or_else(|| Profile::new(self.id().clone()));
         let before = std::mem::replace(&mut self.profile, stored);
         if self.profile.is_blank() {
-            // What was chosen by somebody who was erased since is nobody's wish any more.
+            // The user was erased meanwhile, so the changes from before are dropped.
             self.own_changed = true;
             return;
         }
@@ -157,7 +157,7 @@ impl User {
 
     pub(super) fn note_heard(&mut self) {
         let seen = self.heard_at().max(self.profile.last_seen);
-        // Whoever has no session of theirs knows nothing new.
+        // A node without a session of the user knows nothing new.
         self.unsaved |= seen != self.profile.last_seen;
         self.profile.last_seen = seen;
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::session::Session;
-use super::shared::{Hiding, Putting, patched_profile, stored_profile};
+use super::session::{InStore, Session};
+use super::shared::{Hiding, Putting, Shared, patched_profile, stored_profile};
 use super::user::User;
 use crate::cluster::{
-    Author, Claimed, FencingToken, Field, Guard, Membership, Put, ReplicaChanges, Reply, Request,
-    SessionRecord, Verdict,
+    Author, Claimed, FencingToken, Field, Guard, Hold, Membership, Put, ReplicaChanges, Reply,
+    Request, SessionRecord, Verdict,
 };
 use crate::{Profile, Reason, SessionId, Timestamp};
 
@@ -25,7 +25,8 @@ pub(super) struct Outcome {
     pub(super) stored: Vec<(SessionId, FencingToken)>,
     /// Sessions of other nodes that this node wanted, and what became of that.
     pub(super) claims: Vec<(SessionId, Claimed)>,
-    /// The store has this revision of the profile, whoever wrote it, and everything that was changed here until then.
+    /// The store has this revision of the profile, no matter which node wrote it, and everything that was changed here
+    /// until then.
     pub(super) kept: Option<u64>,
     /// The profile to save, because this node has written it, or because another node has and the user is here, too.
     pub(super) saves: Option<Saves>,
@@ -38,6 +39,57 @@ pub(super) struct Outcome {
     pub(super) has_lost_profile: bool,
 }
 
+/// What a reply of the store says of the profile.
+#[derive(Default)]
+struct ProfileNews {
+    /// The profile that the reply has.
+    profile: Option<(FencingToken, Arc<Profile>)>,
+    /// The version of the map that the reply is about.
+    version: Option<u64>,
+    /// See [`Outcome::kept`].
+    kept: Option<u64>,
+    /// See [`Outcome::saves`].
+    saves: Option<Saves>,
+    /// See [`Outcome::appears`].
+    appears: bool,
+    /// See [`Outcome::has_lost_profile`].
+    has_lost_profile: bool,
+}
+
+impl Shared {
+    /// Reads what `reply` says of the profile. `is_read` says that it answers a read of the map, and `is_here` that the
+    /// user has a session on this node.
+    fn profile_news(&mut self, reply: &Reply, is_read: bool, is_here: bool) -> ProfileNews {
+        let mut news = ProfileNews::default();
+        match reply {
+            Reply::Read {
+                snapshot: Some(snapshot),
+                ..
+            } if is_read => {
+                // The user came to this node while the store could not be read, and was not shown. They appear now.
+                news.appears = self.mark_sure() && is_here;
+                news.profile = stored_profile(snapshot);
+                news.version = snapshot.clock.map(|it| it.version);
+                self.lacks_profile = news.profile.is_none();
+                if news.profile.is_none() {
+                    news.has_lost_profile = self.known.take().is_some() && is_here;
+                }
+            }
+            Reply::Patched(patch) => {
+                news.profile = patched_profile(patch);
+                news.version = Some(patch.clock.version);
+                let mut fields = patch.changes.iter().map(|it| it.field);
+                if fields.any(|it| it == Field::Profile) {
+                    self.lacks_profile = news.profile.is_none();
+                }
+            }
+            Reply::Written(outcome) => (news.kept, news.saves) = self.written(outcome.as_ref()),
+            _ => {}
+        }
+        news
+    }
+}
+
 impl User {
     /// Takes in what was heard of the store.
     pub(super) fn hear(
@@ -47,15 +99,11 @@ impl User {
         members: &Membership,
         out: &mut Vec<Request>,
     ) -> Outcome {
+        let is_here = !self.sessions.is_empty();
         let Some(shared) = &mut self.shared else {
             return Outcome::default();
         };
-        let (mut kept, mut saves) = (None, None);
-        let mut appears = false;
-        let mut has_lost_profile = false;
-        let mut profile = None;
-        let mut version = None;
-        // What is told may be older than what is there; what is read was there.
+        // A patch may be older than the stored state; the answer to a read is not.
         let is_read = matches!(
             reply,
             Reply::Read {
@@ -63,46 +111,22 @@ impl User {
                 ..
             }
         ) && shared.replica.is_reading();
-        match &reply {
-            Reply::Read {
-                snapshot: Some(snapshot),
-                ..
-            } if is_read => {
-                // The user came to this node while the store could not be read, and was not shown. They appear now.
-                appears = shared.is_sure_now() && !self.sessions.is_empty();
-                profile = stored_profile(snapshot);
-                version = snapshot.clock.map(|it| it.version);
-                shared.lacks_profile = profile.is_none();
-                if profile.is_none() {
-                    has_lost_profile = shared.known.take().is_some() && !self.sessions.is_empty();
-                }
-            }
-            Reply::Patched(patch) => {
-                profile = patched_profile(patch);
-                version = Some(patch.clock.version);
-                let mut fields = patch.changes.iter().map(|it| it.field);
-                if fields.any(|it| it == Field::Profile) {
-                    shared.lacks_profile = profile.is_none();
-                }
-            }
-            Reply::Written(outcome) => (kept, saves) = shared.written(outcome.as_ref()),
-            _ => {}
-        }
+        let news = shared.profile_news(&reply, is_read, is_here);
         let heard = shared.hear(now, reply, members);
-        let mut is_erased = false;
-        if let Some((token, profile)) = profile {
-            let (revision, was_blank) = (self.profile.status.revision, self.profile.is_blank());
-            self.adopt(now, token, &profile, is_read);
-            let is_new = self.profile.status.revision != revision;
-            if is_new && !self.sessions.is_empty() && token.author() != Author::Unread {
-                saves = version.map(|version| (profile.clone(), version));
+        let mut outcome = Outcome {
+            kept: news.kept,
+            saves: news.saves,
+            appears: news.appears,
+            has_lost_profile: news.has_lost_profile,
+            ..Outcome::default()
+        };
+        match news.profile {
+            Some((token, profile)) => {
+                let version = news.version;
+                self.hear_profile(now, (token, profile), version, is_read, &mut outcome);
             }
-            is_erased = self.profile.is_blank() && !was_blank;
-            if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
-                kept = Some(token.epoch.max(self.profile.status.revision));
-            }
-        } else if is_read {
-            self.pass_the_fence();
+            None if is_read => self.pass_the_fence(),
+            None => {}
         }
         self.own_changed |= !heard.changes.is_empty();
         if let Some(shared) = &mut self.shared {
@@ -110,18 +134,35 @@ impl User {
         }
         self.note_stored(now, &heard);
         if let Some(shared) = self.shared.as_mut().filter(|_| is_read) {
-            shared.fence_places(&self.profile.user, &self.sessions, members, out);
+            shared.hide_places(&self.profile.user, &self.sessions, members, out);
         }
         Outcome {
             taken: heard.taken,
             left: heard.left,
             stored: heard.stored,
             claims: heard.claims,
-            kept,
-            saves,
-            is_erased,
-            appears,
-            has_lost_profile,
+            ..outcome
+        }
+    }
+
+    /// Applies the profile that the map has in `version`, and notes in `outcome` what follows from it.
+    fn hear_profile(
+        &mut self,
+        now: Timestamp,
+        (token, profile): (FencingToken, Arc<Profile>),
+        version: Option<u64>,
+        is_read: bool,
+        outcome: &mut Outcome,
+    ) {
+        let (revision, was_blank) = (self.profile.status.revision, self.profile.is_blank());
+        self.adopt(now, token, &profile, is_read);
+        let is_new = self.profile.status.revision != revision;
+        if is_new && !self.sessions.is_empty() && token.author() != Author::Unread {
+            outcome.saves = version.map(|version| (profile, version));
+        }
+        outcome.is_erased = self.profile.is_blank() && !was_blank;
+        if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
+            outcome.kept = Some(token.epoch.max(self.profile.status.revision));
         }
     }
 
@@ -175,7 +216,7 @@ impl User {
         if token == mine {
             return;
         }
-        // Two that both could not read it are as far as each other, and one of them may be this node.
+        // If neither writer could read the stored profile, neither knows more; one of them may be this node.
         let is_as_far = token.author() == Author::Unread && mine >= token;
         if self.unread.is_some() && !is_as_far {
             shared.author = token.author();
@@ -217,7 +258,7 @@ impl User {
             self.profile.outdate(shared.store_time(now));
             is_different = true;
         } else if stored.is_blank() {
-            // What was chosen by somebody who was erased since is nobody's wish any more.
+            // The user was erased meanwhile, so the changes from before are dropped.
             shared.pending.clear();
             self.profile.last_seen = stored.last_seen;
         }
@@ -244,7 +285,7 @@ impl User {
     /// and then an entry that shows an earlier revision is refused.
     fn write_places_again(&mut self) {
         for place in self.sessions.iter_mut().flat_map(|it| &mut it.places) {
-            place.written = place.written.map(|_| 0);
+            place.write_again();
         }
     }
 
@@ -297,12 +338,12 @@ impl User {
                 continue;
             };
             let how = Put {
-                guard: match session.stored {
-                    0 => Guard::Replaces(session.replaces),
-                    _ => Guard::Newer,
+                guard: match session.in_store {
+                    InStore::New { replaces } => Guard::Replaces(replaces),
+                    InStore::Stored(_) => Guard::Newer,
                 },
                 profile: 0,
-                is_held: false,
+                hold: Hold::No,
             };
             let (id, epoch, record) = (session.id, session.epoch, Arc::new(record));
             match shared.replica.put(now, id, epoch, record, how, members) {

@@ -3,7 +3,7 @@
 use super::effect::{Effect, grant};
 use super::loading::Slot;
 use super::show::Origin;
-use super::waiting::{Need, Waiting};
+use super::waiting::{Need, WaitingRequest};
 use super::{Key, Users};
 use crate::cluster::Subject;
 use crate::{Timestamp, UserId};
@@ -36,7 +36,7 @@ impl<A> Users<A> {
             .as_ref()
             .is_some_and(|(need, _)| need.is_of_profile());
         if let (Some(shared), Some(members)) = (&mut user.shared, &self.members) {
-            // What is told to other nodes comes first; what is kept for longer comes when they have it.
+            // The profile is written to the shared store first, and saved for longer when that has it.
             if unsaved || is_of_profile {
                 shared.put_profile();
             }
@@ -50,7 +50,7 @@ impl<A> Users<A> {
                 self.timers.arm(Key::Copy(id.clone()), deadline.max(now));
             }
             if let Some((need, reply_to)) = reply_to {
-                let waiting = Waiting::of(now, user, need, reply_to);
+                let waiting = WaitingRequest::of(now, user, need, reply_to);
                 self.wait(id, waiting, out);
             }
         } else if id.is_anonymous() || !(unsaved || is_of_profile) {

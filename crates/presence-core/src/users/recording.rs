@@ -1,4 +1,4 @@
-//! What is recorded of that which happens to a user, and what made it happen.
+//! Records the transitions of a user, each with its cause.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::history::{Cause, Transition, What};
 use crate::{Reason, SessionId, Timestamp, Topic, UserId};
 
 impl<A> Input<A> {
-    /// What makes happen what comes of this input to `user`.
+    /// The cause that is recorded for everything that follows from this input.
     pub(super) fn cause(&self, user: &User) -> Cause {
         let of_session = |by: &Connection| match user.acts_through(by.session) {
             true => Cause::Service,
@@ -18,11 +18,11 @@ impl<A> Input<A> {
         };
         match self {
             Input::Vanished { cause, .. }
-            | Input::Left { cause, .. }
+            | Input::Ended { cause, .. }
             | Input::Chose { by: cause, .. } => *cause,
-            Input::Joined { by, .. } | Input::Updated { by, .. } | Input::Departed { by, .. } => {
-                of_session(by)
-            }
+            Input::Joined { by, .. }
+            | Input::Updated { by, .. }
+            | Input::LeftChannel { by, .. } => of_session(by),
             Input::ServiceActed { .. } | Input::Prolonged { .. } => Cause::Service,
             Input::Kicked { .. } => Cause::Kick,
             Input::Erased { .. } => Cause::Erasure,
@@ -68,7 +68,7 @@ impl User {
         }
     }
 
-    /// Notes what makes happen what happens from now on.
+    /// Sets the cause of all transitions that are recorded from now on.
     pub(super) fn note_cause(&mut self, cause: Cause) {
         if let Recorder::On(before) = &mut self.recorder {
             *before = cause;
@@ -103,9 +103,9 @@ impl SessionTopic {
         let (Recorder::On(cause), Topic::Channel(channel)) = (recorder, &self.topic) else {
             return;
         };
-        let (what, cause) = match self.written {
-            Some(_) => (What::Joined, cause),
-            None => (What::Left(Reason::Left), Cause::Hid),
+        let (what, cause) = match self.has_entry() {
+            true => (What::Joined, cause),
+            false => (What::Left(Reason::Left), Cause::Hid),
         };
         out.push(Effect::Record(Transition {
             at,

@@ -1,4 +1,4 @@
-//! What this node knows of a user, for whoever may know everything.
+//! What this node knows of a user, for an operator who may know everything.
 
 use super::session::{Session, Stage};
 use super::user::User;

@@ -35,7 +35,7 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     /// What others are shown as its id.
     alias: SessionId,
-    /// Others may have seen that.
+    /// Whether others may have seen the alias.
     is_seen: bool,
     pub(super) epoch: u32,
     pub(super) device: DeviceId,
@@ -58,10 +58,7 @@ pub(super) struct Session {
     pub(super) is_news: bool,
     /// Whether the other nodes have been told that it is active.
     shared_active: bool,
-    /// The newest revision of its record that the store has; 0 if it has none of this epoch.
-    pub(super) stored: u64,
-    /// The stored entry that the first record of this epoch has to replace, if any.
-    pub(super) replaces: Option<FencingToken>,
+    pub(super) in_store: InStore,
     /// The last epoch of which the store had a record of this node.
     stored_epoch: Option<u64>,
     /// How its client is recognised when it comes back.
@@ -74,6 +71,36 @@ pub(super) struct Session {
     pub(super) claims_end: Option<Timestamp>,
     /// What was last stored of it for the next process, where sessions are kept.
     pub(super) journaled: Option<JournaledState>,
+}
+
+/// What the store has of the record of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InStore {
+    /// Nothing of this epoch.
+    New {
+        /// The stored entry that the first record of this epoch has to replace, if any.
+        replaces: Option<FencingToken>,
+    },
+    /// This revision of this epoch, which is the newest that the store is known to have.
+    Stored(u64),
+}
+
+impl InStore {
+    /// Nothing of this epoch, and no entry that has to be replaced.
+    const NEW: InStore = InStore::New { replaces: None };
+
+    /// Whether the store has this revision or a later one.
+    pub(super) fn has(self, revision: u64) -> bool {
+        matches!(self, InStore::Stored(stored) if revision <= stored)
+    }
+
+    /// The same, where what this node wrote does not count any more. A stored entry that has to be replaced still has to be.
+    fn forgotten(self) -> InStore {
+        match self {
+            InStore::Stored(_) => InStore::NEW,
+            InStore::New { replaces } => InStore::New { replaces },
+        }
+    }
 }
 
 /// How far a session is from its end.
@@ -108,8 +135,7 @@ pub(super) struct SessionTopic {
     pub(super) topic: Topic,
     pub(super) joined_at: Timestamp,
     pub(super) meta: Arc<Meta>,
-    /// The revision of the look in its roster entry; `None` while others may not see it.
-    pub(super) written: Option<u64>,
+    pub(super) entry: RosterEntry,
     pub(super) share: Share,
     /// Whether the client that goes on with the session has not joined this place again.
     pub(super) is_unclaimed: bool,
@@ -117,6 +143,17 @@ pub(super) struct SessionTopic {
     pub(super) is_journaled: bool,
     /// Whether others were shown the session there before it came to this node, or to this process.
     pub(super) was_shown: bool,
+}
+
+/// The roster entry of a session in one place, as this node wrote it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RosterEntry {
+    /// There is none: others may not see the session there.
+    Absent,
+    /// There is one, and it has to be written again.
+    Stale,
+    /// There is one, which shows the look with this revision.
+    Written(u64),
 }
 
 /// Whether other nodes may be told that a session is in a place: not before the user's map says so.
@@ -137,7 +174,7 @@ impl SessionTopic {
             topic: joined.topic,
             joined_at: joined.joined_at,
             meta: joined.meta,
-            written: None,
+            entry: RosterEntry::Absent,
             share: Share::Unnamed,
             is_unclaimed: false,
             is_journaled: false,
@@ -159,6 +196,18 @@ impl SessionTopic {
         SessionTopic {
             was_shown: true,
             ..SessionTopic::new(joined)
+        }
+    }
+
+    /// Whether the place has a roster entry of the session, so that others may see the session there.
+    pub(super) fn has_entry(&self) -> bool {
+        self.entry != RosterEntry::Absent
+    }
+
+    /// Lets the roster entry, if there is one, be written again.
+    pub(super) fn write_again(&mut self) {
+        if self.has_entry() {
+            self.entry = RosterEntry::Stale;
         }
     }
 
@@ -204,8 +253,7 @@ impl Session {
             armed: false,
             is_news: true,
             shared_active: true,
-            stored: 0,
-            replaces: None,
+            in_store: InStore::NEW,
             stored_epoch: None,
             known_by: KnownBy::Token,
             is_held: false,
@@ -237,17 +285,20 @@ impl Session {
         session
     }
 
-    /// The store has this revision of its record.
-    pub(super) fn is_stored_as(&mut self, record: &SessionRecord, revision: u64) {
+    /// Notes that the store has `record` as this revision of its record.
+    pub(super) fn note_stored_as(&mut self, record: &SessionRecord, revision: u64) {
         self.is_news = false;
         self.shared_active = record.is_active;
-        self.stored = revision;
+        self.in_store = InStore::Stored(revision);
         self.stored_epoch = Some(u64::from(self.epoch));
     }
 
-    /// The store had its record with this token of this node.
+    /// Notes that the store had its record with this token of this node.
     pub(super) fn stored_as(&mut self, token: FencingToken) {
-        self.stored = self.stored.max(token.revision());
+        let revision = token.revision();
+        if !self.in_store.has(revision) {
+            self.in_store = InStore::Stored(revision);
+        }
         self.stored_epoch = self.stored_epoch.max(Some(token.epoch));
     }
 
@@ -289,19 +340,19 @@ impl Session {
         self.alias = alias.unwrap_or(self.id);
     }
 
-    /// Others are about to be shown the alias.
-    pub(super) fn is_seen_now(&mut self) {
+    /// Notes that others are about to be shown the alias.
+    pub(super) fn mark_seen(&mut self) {
         self.is_seen = true;
     }
 
-    /// Its user comes out of hiding: whoever saw the session before is not to know it again. That through which a service
-    /// acts has the same id whenever it comes, so that there is nothing to know it by.
+    /// Its user comes out of hiding: others who saw the session before must not recognise it, so it gets a new alias. A
+    /// session of a service has the same id each time, so a new alias would hide nothing.
     pub(super) fn come_out(&mut self, aliases: &mut Epochs) {
         if self.is_seen && !self.by_service {
             self.alias = aliases.next_alias();
             self.is_seen = false;
             self.is_news = true;
-            // Whoever goes on with the session has to know this one, or they would show the one before.
+            // A node that takes the session over has to know the new alias, or it would show the old one.
             for place in &mut self.places {
                 place.share = Share::Unnamed;
             }
@@ -335,7 +386,7 @@ impl Session {
     /// Whether the store has a record of it, or is to get one. It is not to get one of a session whose client has to
     /// connect again first, because this node was declared dead.
     pub(super) fn is_to_be_stored(&self) -> bool {
-        self.is_live() || self.is_news || self.stored != 0
+        self.is_live() || self.is_news || matches!(self.in_store, InStore::Stored(_))
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -373,12 +424,9 @@ impl Session {
         }
     }
 
-    /// The reason with which the store is to be asked to remove the session now, if it is.
-    pub(super) fn is_to_be_asked(
-        &mut self,
-        now: Timestamp,
-        members: &Membership,
-    ) -> Option<Reason> {
+    /// Returns the reason with which the store has to be asked now to remove the session. If it is too early for that, notes
+    /// up to when everything has to be stored first, and returns `None`.
+    pub(super) fn due_removal(&mut self, now: Timestamp, members: &Membership) -> Option<Reason> {
         let Stage::Ending {
             since,
             reason,
@@ -394,13 +442,14 @@ impl Session {
         if is_proven && reached_since.is_some() {
             return Some(*reason);
         }
-        // Somebody is in trouble: people may have gone there until now.
+        // Some node cannot report that its writes are stored, so the session may have moved there at any time up to
+        // `since`.
         *stored_up_to = (*since).max(*stored_up_to);
         None
     }
 
-    /// The store was asked to remove it.
-    pub(super) fn is_asked(&mut self) {
+    /// Notes that the store was asked to remove it.
+    pub(super) fn mark_asked(&mut self) {
         if let Stage::Ending { proof, .. } = &mut self.stage {
             *proof = Proof::Asked;
         }
@@ -408,10 +457,10 @@ impl Session {
 
     /// Forgets what this node wrote of the session: it was declared dead, so that does not count any more.
     pub(super) fn void(&mut self) {
-        self.stored = 0;
+        self.in_store = self.in_store.forgotten();
         for place in &mut self.places {
             place.share = Share::Unnamed;
-            place.written = place.written.map(|_| 0);
+            place.write_again();
         }
     }
 
@@ -420,21 +469,27 @@ impl Session {
     /// in the next epoch, where another node acts through it. Returns whether it goes on.
     pub(super) fn insist(&mut self, stored: FencingToken) -> bool {
         if self.stored_epoch.is_some_and(|it| stored.epoch < it) {
-            self.replaces = Some(stored);
-            self.is_news = true;
-            self.void();
+            self.write_over(stored);
             return true;
         }
         let epoch = u32::try_from(stored.epoch).ok();
         let epoch = epoch.and_then(|it| it.checked_add(1));
-        let (Some(epoch), true) = (epoch, self.by_service && self.stored == 0) else {
+        let is_new = matches!(self.in_store, InStore::New { .. });
+        let (Some(epoch), true) = (epoch, self.by_service && is_new) else {
             return false;
         };
         self.epoch = epoch;
-        self.replaces = Some(stored);
+        self.write_over(stored);
+        true
+    }
+
+    /// Lets the session be written again, in place of the stored entry.
+    fn write_over(&mut self, stored: FencingToken) {
         self.is_news = true;
         self.void();
-        true
+        self.in_store = InStore::New {
+            replaces: Some(stored),
+        };
     }
 
     /// Its record has been put as `revision`, which names all its places.
@@ -446,15 +501,14 @@ impl Session {
         }
     }
 
-    /// The store has its record up to the revision `stored`: opens the places that this names.
+    /// Opens the places that are named by the record that the store has.
     pub(super) fn open_places(&mut self) {
-        let stored = self.stored;
         for place in &mut self.places {
             if let Share::Named(revision) = place.share
-                && revision <= stored
+                && self.in_store.has(revision)
             {
                 place.share = Share::Open;
-                place.written = place.written.map(|_| 0);
+                place.write_again();
             }
         }
     }
@@ -465,7 +519,7 @@ impl Session {
         self.epoch += 1;
         self.is_news = true;
         self.stage = Stage::Live;
-        self.stored = 0;
+        self.in_store = self.in_store.forgotten();
         self.is_held = false;
         self.lost_at = None;
         self.heard_at = now;
@@ -516,7 +570,7 @@ impl Session {
         channels.count() >= max && !self.is_in(topic)
     }
 
-    pub(super) fn lease_ends(&self, timing: &Timing) -> Timestamp {
+    pub(super) fn ttl_ends(&self, timing: &Timing) -> Timestamp {
         match self.activity {
             Activity::Hidden => self.heard_at + timing.ttl() * Timing::HIDDEN_FACTOR,
             Activity::Active | Activity::Idle => self.heard_at + timing.ttl(),
@@ -529,7 +583,7 @@ impl Session {
             Stage::Ending { since, .. } if now < since + Timing::LEASE => since + Timing::LEASE,
             // It is asked for again when the store is heard of.
             Stage::Ending { .. } => now + Timing::LEASE,
-            Stage::Live => self.lease_ends(timing),
+            Stage::Live => self.ttl_ends(timing),
         };
         let ends = self.claims_end.map_or(ends, |at| at.min(ends));
         let idle_at = self.hidden_since + Timing::HIDDEN_IDLE_AFTER;

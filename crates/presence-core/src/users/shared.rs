@@ -7,9 +7,9 @@ use super::profile_sync::Saves;
 use super::session::Session;
 use crate::cluster::store::Written;
 use crate::cluster::{
-    Author, Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Incarnation, Membership, News, Op,
-    Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot, Subject,
-    Write,
+    Author, Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Hold, Incarnation, Membership,
+    News, Op, Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot,
+    Subject, Write,
 };
 use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     /// The latest revision of the profile that the store was seen to have.
     pub(super) seen: u64,
     pub(super) hiding: Hiding,
-    told: Told,
+    early: EarlyProfile,
     /// How far the store's clock is ahead of this node's, in milliseconds.
     pub(super) store_ahead_ms: i64,
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
@@ -49,17 +49,17 @@ pub(super) struct Shared {
     /// The sessions that other nodes took over, while entries of this node wait for theirs.
     pub(super) handed_over: BTreeMap<SessionId, HandedOver>,
     /// Those of them that have ended since.
-    pub(super) over: Vec<Ended>,
+    pub(super) over: Vec<EndedElsewhere>,
 }
 
 /// What the store has said of the profile before the user was known here.
 #[derive(Clone, Debug, Default)]
-enum Told {
-    /// Nothing; or that there is none; or the user is known here by now.
+enum EarlyProfile {
+    /// Nothing, or that it has no profile; or the user is known here by now.
     #[default]
     Nothing,
-    /// The store could not be read. What is kept elsewhere may be older than what another node was told: that the user hides,
-    /// for instance.
+    /// The store could not be read. The profile that is saved elsewhere may be older than a change that another node
+    /// accepted: the user may hide, for instance.
     Away,
     /// This profile.
     Profile(FencingToken, Arc<Profile>),
@@ -75,7 +75,7 @@ pub(super) struct HandedOver {
 
 /// A session that ended on the node that took it over, before that node had replaced the entries of this one.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedElsewhere {
     pub(super) session: SessionId,
     pub(super) reason: Reason,
     /// Where entries of this node still wait.
@@ -95,7 +95,7 @@ pub(super) enum Putting {
 #[derive(Clone, Debug)]
 pub(super) struct UnderWay {
     token: FencingToken,
-    /// What is put; `None` where it is removed.
+    /// The profile that is put; `None` if the profile is removed.
     profile: Option<Arc<Profile>>,
     /// The number of pending changes that this profile includes.
     changes: usize,
@@ -111,7 +111,7 @@ pub(super) enum Hiding {
     /// The store has this revision, in which the user hides. The map is being read, to find the places of the user.
     Noted(u64),
     /// These places are being told that the user hides.
-    Fencing {
+    UnderWay {
         revision: u64,
         left: BTreeSet<Topic>,
     },
@@ -161,7 +161,7 @@ impl Shared {
         let how = Put {
             guard: Guard::Replaces(Some(from)),
             profile: 0,
-            is_held: false,
+            hold: Hold::No,
         };
         self.replica
             .put(now, session.id, session.epoch, record, how, members);
@@ -233,7 +233,7 @@ impl Shared {
                 continue;
             };
             if let Some(HandedOver { places, .. }) = self.handed_over.remove(session) {
-                self.over.push(Ended {
+                self.over.push(EndedElsewhere {
                     session: *session,
                     reason,
                     places,
@@ -245,7 +245,7 @@ impl Shared {
     /// Has every entry of this node removed that waits for the node that took its session over.
     pub(super) fn end_all_handed_over(&mut self) {
         let handed_over = std::mem::take(&mut self.handed_over).into_iter();
-        let ended = handed_over.map(|(session, HandedOver { places, .. })| Ended {
+        let ended = handed_over.map(|(session, HandedOver { places, .. })| EndedElsewhere {
             session,
             reason: Reason::Left,
             places,
@@ -253,7 +253,7 @@ impl Shared {
         self.over.extend(ended);
     }
 
-    /// Asks of the store what there is to ask.
+    /// Appends the requests to the store that are due.
     pub(super) fn ask(
         &mut self,
         now: Timestamp,
@@ -329,7 +329,7 @@ impl Shared {
         };
         let mut refused = written.refused.iter();
         if let Some((_, fence)) = refused.find(|(field, _)| *field == Field::Profile) {
-            // Somebody else has changed it. What they wrote comes first, and then this: once it is read.
+            // Another node has changed the profile. It is read first, and then the change of this node is applied to it.
             self.profile = Putting::Done;
             self.fenced = self.fenced.max(Some(fence.token));
             self.replica.refresh();
@@ -347,17 +347,18 @@ impl Shared {
             self.hiding = Hiding::Noted(put.token.epoch);
             self.replica.refresh();
         }
-        // Where nothing is different, it waits to be kept since whoever made it so.
+        // If the write changed nothing, it has no version: the outbox has had a row for this revision since it was first
+        // written. Nothing is to be saved here.
         let saved = put.profile.filter(|_| put.token.author() != Author::Unread);
         (Some(put.token.epoch), saved.zip(written.version))
     }
 
     /// The profile that the store has, before the user is known here; and whether it was changed without being read.
     pub(super) fn take_read(&mut self) -> Option<(Profile, bool)> {
-        let (token, profile) = match std::mem::take(&mut self.told) {
-            Told::Profile(token, profile) => (token, profile),
+        let (token, profile) = match std::mem::take(&mut self.early) {
+            EarlyProfile::Profile(token, profile) => (token, profile),
             other => {
-                self.told = other;
+                self.early = other;
                 return None;
             }
         };
@@ -368,18 +369,18 @@ impl Shared {
 
     /// Whether the store has a profile, before the user is known here.
     pub(super) fn has_read(&self) -> bool {
-        matches!(self.told, Told::Profile(..))
+        matches!(self.early, EarlyProfile::Profile(..))
     }
 
     /// Whether the store could not be read when the user became known here, and was not read since.
     pub(super) fn is_unsure(&self) -> bool {
-        matches!(self.told, Told::Away)
+        matches!(self.early, EarlyProfile::Away)
     }
 
-    /// The map was read. Returns whether that was not possible until now.
-    pub(super) fn is_sure_now(&mut self) -> bool {
+    /// Notes that the map was read. Returns whether that was not possible until now.
+    pub(super) fn mark_sure(&mut self) -> bool {
         let was_unsure = self.is_unsure();
-        self.told = Told::Nothing;
+        self.early = EarlyProfile::Nothing;
         was_unsure
     }
 
@@ -412,7 +413,7 @@ impl Shared {
     }
 
     /// The map was read: tells the places that it names that the user hides, if that is to be done.
-    pub(super) fn fence_places(
+    pub(super) fn hide_places(
         &mut self,
         user: &crate::UserId,
         sessions: &[Session],
@@ -429,7 +430,7 @@ impl Shared {
                 field: Field::Session(session),
                 profile: revision,
             });
-            out.push(Request::Fence {
+            out.push(Request::HidePlace {
                 user: user.clone(),
                 write: Write {
                     subject: Subject::Topic(topic),
@@ -442,13 +443,13 @@ impl Shared {
         }
         self.hiding = match left.is_empty() {
             true => Hiding::No,
-            false => Hiding::Fencing { revision, left },
+            false => Hiding::UnderWay { revision, left },
         };
     }
 
     /// A place was told, or not.
-    fn fenced(&mut self, now: Timestamp, topic: &Topic, is_done: bool) {
-        let Hiding::Fencing { revision, left } = &mut self.hiding else {
+    fn place_hidden(&mut self, now: Timestamp, topic: &Topic, is_done: bool) {
+        let Hiding::UnderWay { revision, left } = &mut self.hiding else {
             return;
         };
         if !is_done {
@@ -487,12 +488,12 @@ impl Shared {
         {
             self.lacks_profile = profile.is_none();
         }
-        let before = match &self.told {
-            Told::Profile(before, _) => Some(*before),
-            Told::Nothing | Told::Away => None,
+        let before = match &self.early {
+            EarlyProfile::Profile(before, _) => Some(*before),
+            EarlyProfile::Nothing | EarlyProfile::Away => None,
         };
         if let Some((token, profile)) = profile.filter(|(token, _)| before <= Some(*token)) {
-            self.told = Told::Profile(token, profile);
+            self.early = EarlyProfile::Profile(token, profile);
             self.lacks_profile = false;
         }
         let was_reading = self.replica.is_reading();
@@ -501,7 +502,7 @@ impl Shared {
             return Asked::Waiting;
         }
         if asked == Asked::Away && !self.has_read() {
-            self.told = Told::Away;
+            self.early = EarlyProfile::Away;
         }
         asked
     }
@@ -512,8 +513,8 @@ impl Shared {
         reply: Reply,
         members: &Membership,
     ) -> ReplicaChanges<Arc<SessionRecord>> {
-        if let Reply::Fenced { topic, is_done } = &reply {
-            self.fenced(now, topic, *is_done);
+        if let Reply::PlaceHidden { topic, is_done } = &reply {
+            self.place_hidden(now, topic, *is_done);
         }
         self.replica.hear(now, reply, members)
     }

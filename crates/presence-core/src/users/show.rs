@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::session::Share;
+use super::session::{RosterEntry, Share};
 use super::user::{Kinds, User};
 use super::{Audience, Effect};
 use crate::history::What;
@@ -92,7 +92,7 @@ impl User {
             self.look_revision = time.as_millis().max(self.look_revision + 1);
         }
         if was_shown != self.is_shown() {
-            // Whoever hides is last seen at the moment of hiding; whoever is gone, when they were last alive.
+            // A user who hides is last seen at the moment of hiding; a user who is gone, when they were last alive.
             let gone = was_shown && self.sessions_anywhere() == 0;
             let seen = match origin {
                 Origin::Local if gone => Some(self.last_alive),
@@ -154,17 +154,18 @@ impl User {
             let mut is_seen = false;
             let alias = session.alias();
             for place in &mut session.places {
-                let entry = match place.written {
-                    None if !shown => continue,
-                    Some(revision) if shown && revision == self.look_revision => continue,
-                    Some(_) if !shown => {
-                        place.written = None;
+                let entry = match place.entry {
+                    RosterEntry::Absent if !shown => continue,
+                    RosterEntry::Written(look) if shown && look == self.look_revision => continue,
+                    RosterEntry::Stale | RosterEntry::Written(_) if !shown => {
+                        place.entry = RosterEntry::Absent;
                         place.record(session.id, &self.profile.user, recorder, out);
                         Err(Reason::Left)
                     }
                     before => {
-                        place.written = Some(self.look_revision);
-                        if before.is_none() && !std::mem::take(&mut place.was_shown) {
+                        place.entry = RosterEntry::Written(self.look_revision);
+                        let is_new = before == RosterEntry::Absent;
+                        if is_new && !std::mem::take(&mut place.was_shown) {
                             place.record(session.id, &self.profile.user, recorder, out);
                         }
                         is_seen = true;
@@ -190,7 +191,7 @@ impl User {
                 });
             }
             if is_seen {
-                session.is_seen_now();
+                session.mark_seen();
             }
         }
     }
@@ -208,8 +209,8 @@ impl User {
         }
     }
 
-    /// The projection for everybody else. Each begins an epoch: it is all there is to know, and if one went on, it would tell
-    /// who watches that somebody else has watched all the time.
+    /// The projection for everybody else. Each view begins a new epoch, because it is the whole state. An epoch that
+    /// continued would tell a new watcher that somebody else had watched the user before.
     pub(super) fn public_view(&mut self) -> PublicView {
         let epoch = self.secrets.next();
         PublicView {

@@ -27,7 +27,7 @@ pub(super) struct User {
     /// it is read.
     pub(super) unread: Option<Vec<StatusChange>>,
     pub(super) entrance: Entrance,
-    /// What the owner sees is different from what they were last told.
+    /// Whether the own view is different from the one that the owner was last told.
     pub(super) own_changed: bool,
     pub(super) recorder: Recorder,
     /// Each change of how others see the user is announced.
@@ -40,7 +40,7 @@ pub(super) struct User {
     pub(super) kinds: Kinds,
     /// When the last-seen time was last noted.
     pub(super) seen_at: Timestamp,
-    /// Where the aliases of sessions come from, and the epochs of what others are told.
+    /// The source of the aliases of sessions, and of the epochs of views.
     pub(super) secrets: Epochs,
     pub(super) armed: Option<Timestamp>,
 }
@@ -169,7 +169,7 @@ pub(super) enum Entrance {
 }
 
 impl Entrance {
-    /// Whether the profile was read just now for those who want to know how the user is.
+    /// Whether the profile was read just now for questions about the user.
     pub(super) fn looked_up(self) -> LookedUp {
         match self {
             Entrance::Over => LookedUp::No,
@@ -183,12 +183,12 @@ impl Entrance {
     }
 }
 
-/// Whether what happens to a user is recorded.
+/// Whether the transitions of a user are recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Recorder {
     #[default]
     Off,
-    /// It is. This makes happen what happens now.
+    /// Transitions are recorded, with this cause.
     On(Cause),
 }
 

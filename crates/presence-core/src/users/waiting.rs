@@ -1,5 +1,5 @@
-//! Requests that wait until the shared store has what they changed. After that the change is kept, whichever node dies
-//! and wherever the client connects next.
+//! Requests that wait until the shared store has their change. After that the change survives the death of any node, and
+//! every node that the client connects to has it.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) enum Need {
     Profile,
     /// The store has the profile as it is now, and every place of the user has been told that the user hides.
     Hidden,
-    /// A request that waits for the store.
+    /// The store has the record of this session as it is now.
     Session(SessionId),
 }
 
@@ -30,7 +30,7 @@ impl Need {
 
 /// A request that waits until a profile or a record is stored or read.
 #[derive(Debug)]
-pub(super) struct Waiting<A> {
+pub(super) struct WaitingRequest<A> {
     need: Need,
     /// The revision of the profile, or of the record of the session.
     revision: u64,
@@ -38,7 +38,7 @@ pub(super) struct Waiting<A> {
     reply_to: A,
 }
 
-impl<A> Waiting<A> {
+impl<A> WaitingRequest<A> {
     /// Waits for what is true of `user` now.
     pub(super) fn of(now: Timestamp, user: &User, need: Need, reply_to: A) -> Self {
         let shared = user.shared.as_ref();
@@ -46,7 +46,7 @@ impl<A> Waiting<A> {
             Need::Profile | Need::Hidden => user.profile.status.revision,
             Need::Session(session) => shared.map_or(0, |it| it.replica.revision_of(session)),
         };
-        Waiting {
+        WaitingRequest {
             need,
             revision,
             until: now + PATIENCE,
@@ -68,7 +68,7 @@ impl<A> Waiting<A> {
             Need::Session(session) => {
                 let mut stored = stored.iter();
                 let is_here = user.sessions.iter().find(|it| it.id == session);
-                is_here.is_some_and(|it| self.revision <= it.stored)
+                is_here.is_some_and(|it| it.in_store.has(self.revision))
                     || self.revision == 0
                     || stored.any(|(id, token)| *id == session && self.revision <= token.revision())
             }
@@ -78,7 +78,12 @@ impl<A> Waiting<A> {
 
 impl<A> Users<A> {
     /// Lets a request wait. It is answered at once if the store has the change already, or if too many requests wait.
-    pub(super) fn wait(&mut self, id: &UserId, waiting: Waiting<A>, out: &mut Vec<Effect<A>>) {
+    pub(super) fn wait(
+        &mut self,
+        id: &UserId,
+        waiting: WaitingRequest<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
         let Some(Slot::Known(user)) = self.users.get(id) else {
             return refuse(Some(waiting.reply_to), Refusal::Unavailable, out);
         };

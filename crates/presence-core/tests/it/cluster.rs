@@ -250,6 +250,31 @@ fn an_anonymous_visitor_waits_for_nobody() {
 }
 
 #[test]
+fn who_is_new_while_the_store_is_away_is_shown_to_nobody_until_it_is_back() {
+    check(
+        "
+     profiles have ann online
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     1 bob/web connects
+     1 bob/web joins room:1
+     > 1 room:1 +bob online
+ 2s  the store is away
+     1 ann/web connects
+     1 ann/web joins room:1
+     1 ann chooses busy
+     1 bob/tab connects
+     1 bob/tab joins room:2
+     1 bob chooses busy
+     > 1 room:1 ~bob busy
+ 5s  the store is back
+ 8s  .
+     > 1 room:1 +ann busy
+",
+    );
+}
+
+#[test]
 fn who_cannot_be_read_is_let_in_unseen_and_looks_as_they_chose_before_when_they_can() {
     check(
         "
@@ -511,6 +536,8 @@ pub(crate) struct Stage {
     leases: BTreeMap<Incarnation, Lease>,
     /// Which incarnation each node is.
     incarnations: BTreeMap<usize, Incarnation>,
+    /// The store does not answer. What nodes ask meanwhile is not done.
+    store_away: bool,
     profiles: BTreeMap<UserId, Profile>,
     profiles_away: bool,
     /// Profiles can be saved, and are not read for now.
@@ -543,6 +570,7 @@ impl Stage {
             followers: BTreeSet::new(),
             leases: BTreeMap::new(),
             incarnations: BTreeMap::new(),
+            store_away: false,
             profiles: BTreeMap::new(),
             profiles_away: false,
             profiles_slow: false,
@@ -577,6 +605,10 @@ impl Stage {
             let maps = self.maps.iter();
             let mut left = maps.filter(|(_, map)| map.clock().is_some());
             return assert!(left.next().is_none(), "the store is not empty");
+        }
+        if let ["the", "store", "is", state @ ("away" | "back")] = words {
+            self.store_away = *state == "away";
+            return;
         }
         let [node, who, what @ ..] = words else {
             panic!("nobody does anything: {line}");
@@ -740,7 +772,7 @@ impl Stage {
             },
             ["is", "granted", "late"] => return self.grant(node, &user, by.unwrap()),
             ["is", "given", "up"] => return self.give_up(node, &user, by.unwrap()),
-            ["leaves"] => users::Input::Left {
+            ["leaves"] => users::Input::Ended {
                 by: by.unwrap(),
                 cause: Cause::Client,
             },
@@ -896,6 +928,15 @@ impl Stage {
     fn ask(&mut self, node: usize, request: Request) {
         let subject = request.subject().clone();
         let reply = match request {
+            Request::Open { ask, .. }
+            | Request::Read { ask, .. }
+            | Request::PaddedRead { ask, .. }
+                if self.store_away =>
+            {
+                let snapshot = None;
+                Reply::Read { ask, snapshot }
+            }
+            Request::Write(_) if self.store_away => Reply::Written(None),
             Request::Open { ask, .. } | Request::Read { ask, .. } => {
                 self.followers.insert((node, subject.clone()));
                 let map = self.maps.entry(subject.clone()).or_default();
@@ -916,12 +957,12 @@ impl Stage {
                 self.followers.remove(&(node, subject));
                 return;
             }
-            Request::Fence { user, write } => {
+            Request::HidePlace { user, write } => {
                 self.apply(&subject, &write.ops);
                 let Subject::Topic(topic) = subject else {
                     panic!("{subject} is no place");
                 };
-                let reply = Reply::Fenced {
+                let reply = Reply::PlaceHidden {
                     topic,
                     is_done: true,
                 };

@@ -352,7 +352,7 @@ fn who_stops_watching_before_the_store_has_answered_waits_for_nothing() {
             entries: Vec::new(),
         }),
     };
-    let heard = Input::Heard { topic, reply };
+    let heard = Input::Stored { topic, reply };
     rosters.handle(now, heard, &mut out);
     let told: Vec<&Hearers> = out
         .iter()

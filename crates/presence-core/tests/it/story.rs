@@ -537,7 +537,7 @@ impl Stage {
             ["leaves"] => {
                 self.user(
                     &user,
-                    users::Input::Left {
+                    users::Input::Ended {
                         by,
                         cause: Cause::Client,
                     },
@@ -588,7 +588,7 @@ impl Stage {
                 let channel = channel(place);
                 self.user(
                     &user,
-                    users::Input::Departed {
+                    users::Input::LeftChannel {
                         by,
                         channel,
                         reply_to,

@@ -32,11 +32,20 @@ pub(super) struct Loaded {
     pub(super) garbled: usize,
 }
 
+/// What happens to one record.
+#[derive(Debug)]
+enum RecordChange {
+    /// The record becomes this one.
+    Set(Vec<u8>),
+    /// The record is removed: the endpoint knows nothing of the subject.
+    Remove,
+}
+
 /// Changes that are written in one commit.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// What the endpoint knows of subjects now; `None` for nothing.
-    told: BTreeMap<String, Option<Vec<u8>>>,
+    /// The changes of what the endpoint knows, by the names of the subjects.
+    told: BTreeMap<String, RecordChange>,
     events: Vec<((u16, u64), Vec<u8>)>,
     last: BTreeMap<u16, u64>,
     /// The partitions with delivered events, each with the number of the last one.
@@ -53,7 +62,8 @@ impl Batch {
         if let Some(name) = record::name_of(subject) {
             let last = known.last_notified.as_ref();
             let record = last.map(|it| record::encode_told(known.revision, it));
-            self.told.insert(name, record);
+            let change = record.map_or(RecordChange::Remove, RecordChange::Set);
+            self.told.insert(name, change);
         }
     }
 
@@ -154,10 +164,10 @@ fn write(redb: &redb::Database, batch: &Batch) -> Result<(), redb::Error> {
     let writing = redb.begin_write()?;
     {
         let mut told = writing.open_table(TOLD)?;
-        for (name, record) in &batch.told {
-            match record {
-                Some(record) => drop(told.insert(name.as_str(), record.as_slice())?),
-                None => drop(told.remove(name.as_str())?),
+        for (name, change) in &batch.told {
+            match change {
+                RecordChange::Set(record) => drop(told.insert(name.as_str(), record.as_slice())?),
+                RecordChange::Remove => drop(told.remove(name.as_str())?),
             }
         }
         let mut events = writing.open_table(EVENTS)?;

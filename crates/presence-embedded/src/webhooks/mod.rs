@@ -5,6 +5,7 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::topics::hooks::HookPartition;
 /// of that subject when it changes again, or, if the endpoint knows it, when it is audited.
 pub const ROWS_PER_PARTITION_MAX: usize = 4096;
 
-/// The version of a row that no change has left: older than any change.
+/// The version of a row that opening or an audit has left, and no change. It is lower than that of any change.
 const OLDEST: u64 = 1;
 
 /// Keeps what the endpoint of webhooks was told and the events that it has not received yet, for a node that is alone. It
@@ -79,26 +80,50 @@ struct Inner {
     time: StoreTime,
     /// The rows of each partition. Those who leave them do not wait for the disk.
     rows: Box<[Mutex<Rows>]>,
-    /// Locked while the file is written, so only threads that may block lock it where there is a file.
-    told: Mutex<Told>,
-    file: Option<File>,
+    /// What the endpoint was told and what waits. It is locked while the file is written, so if there is a file, only
+    /// threads that may block lock it.
+    partitions: Mutex<Partitions>,
+    backing: Backing,
 }
 
 type Rows = BTreeMap<Subject, u64>;
+type Partitions = Vec<HookPartition>;
 
-/// What the endpoint was told and what waits, in each partition.
+/// Where the state is kept beside the memory.
 #[derive(Debug)]
-struct Told {
-    partitions: Vec<HookPartition>,
-    /// Writing to the file has failed, so nobody knows what is there until it is read again.
-    is_stale: bool,
+enum Backing {
+    /// Nowhere: it is lost with the process.
+    Memory,
+    /// In a file.
+    File {
+        file: File,
+        /// Whether writing to the file has failed, so that its content is not known until it is read again. This is
+        /// used only while the partitions are locked.
+        is_stale: AtomicBool,
+    },
+}
+
+impl Backing {
+    fn file(&self) -> Option<&File> {
+        match self {
+            Backing::Memory => None,
+            Backing::File { file, .. } => Some(file),
+        }
+    }
+
+    /// Lets the file, if there is one, be read before it is used again.
+    fn distrust(&self) {
+        if let Backing::File { is_stale, .. } = self {
+            is_stale.store(true, Relaxed);
+        }
+    }
 }
 
 impl WebhookStore {
     /// A store without a file: what waits is lost with the process.
     pub fn in_memory() -> Self {
         let partitions = (0..PARTITIONS).map(|_| HookPartition::default());
-        WebhookStore::new(partitions.collect(), None)
+        WebhookStore::new(partitions.collect(), Backing::Memory)
     }
 
     /// Opens the file at `path`. The file and the directories above it are created if they are not there. A file that is
@@ -130,10 +155,14 @@ impl WebhookStore {
             .iter()
             .flat_map(|it| it.subjects())
             .count();
-        Ok((WebhookStore::new(loaded.partitions, Some(file)), found))
+        let backing = Backing::File {
+            file,
+            is_stale: AtomicBool::new(false),
+        };
+        Ok((WebhookStore::new(loaded.partitions, backing), found))
     }
 
-    fn new(partitions: Vec<HookPartition>, file: Option<File>) -> Self {
+    fn new(partitions: Partitions, backing: Backing) -> Self {
         let rows = partitions.iter().map(|it| {
             let subjects = it.subjects().take(ROWS_PER_PARTITION_MAX);
             let rows: Rows = subjects.map(|it| (it.clone(), OLDEST)).collect();
@@ -142,11 +171,8 @@ impl WebhookStore {
         let inner = Inner {
             time: StoreTime::new(),
             rows: rows.collect(),
-            told: Mutex::new(Told {
-                partitions,
-                is_stale: false,
-            }),
-            file,
+            partitions: Mutex::new(partitions),
+            backing,
         };
         WebhookStore {
             inner: Arc::new(inner),
@@ -155,15 +181,15 @@ impl WebhookStore {
 
     /// Whether the file is still in its place. Without a file nothing can be missing.
     pub fn is_there(&self) -> bool {
-        self.inner.file.as_ref().is_none_or(File::is_there)
+        self.inner.backing.file().is_none_or(File::is_there)
     }
 
     /// Does `work` where it may block, if there is a file.
     async fn with<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner, &mut Told) -> Result<R, StoreError> + Send + 'static,
+        work: impl FnOnce(&Inner, &mut Partitions) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        if self.inner.file.is_none() {
+        if self.inner.backing.file().is_none() {
             return self.inner.with(work);
         }
         let inner = Arc::clone(&self.inner);
@@ -177,42 +203,47 @@ impl WebhookStore {
 impl Inner {
     fn with<R>(
         &self,
-        work: impl FnOnce(&Inner, &mut Told) -> Result<R, StoreError>,
+        work: impl FnOnce(&Inner, &mut Partitions) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        let mut told = self.told.lock().unwrap_or_else(|poisoned| {
-            // Work that panicked may have changed what is here, and not what is in the file.
-            self.told.clear_poison();
-            let mut told = poisoned.into_inner();
-            told.is_stale = true;
-            told
+        let mut partitions = self.partitions.lock().unwrap_or_else(|poisoned| {
+            // Work that panicked may have changed the memory, and not the file.
+            self.partitions.clear_poison();
+            self.backing.distrust();
+            poisoned.into_inner()
         });
-        if let Some(file) = &self.file
-            && told.is_stale
+        if let Backing::File { file, is_stale } = &self.backing
+            && is_stale.load(Relaxed)
         {
-            told.partitions = file.read()?.partitions;
+            *partitions = file.read()?.partitions;
+            is_stale.store(false, Relaxed);
         }
-        told.is_stale = false;
-        work(self, &mut told)
+        work(self, &mut partitions)
     }
 
-    /// Writes `batch`. If that fails, what is here has to be read again.
-    fn write(&self, told: &mut Told, batch: &Batch) -> Result<(), StoreError> {
-        let written = match &self.file {
+    /// Writes `batch` to the file, if there is one. If that fails, the file has to be read again.
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        let written = match self.backing.file() {
             Some(file) if !batch.is_empty() => file.write(batch),
             _ => Ok(()),
         };
-        told.is_stale |= written.is_err();
+        if written.is_err() {
+            self.backing.distrust();
+        }
         written
     }
 
-    fn tell(&self, told: &mut Told, tellings: &[Telling]) -> Result<Vec<Tell>, StoreError> {
+    fn tell(
+        &self,
+        partitions: &mut Partitions,
+        tellings: &[Telling],
+    ) -> Result<Vec<Tell>, StoreError> {
         let now_us = self.time.now_us();
         let (mut outcomes, mut batch) = (Vec::with_capacity(tellings.len()), Batch::default());
         let mut acknowledged = Vec::new();
         for telling in tellings {
             let (row, subject) = (&telling.row, &telling.row.subject);
             let number = subject.partition();
-            let partition = &mut told.partitions[usize::from(number)];
+            let partition = &mut partitions[usize::from(number)];
             let marked = self.rows_of(number).get(subject).copied();
             let before = partition.last();
             let outcome = partition.tell(now_us, marked, telling);
@@ -227,28 +258,32 @@ impl Inner {
                 batch.appends(number, partition.after(before), partition.last());
             }
         }
-        let written = self.write(told, &batch);
+        let written = self.write(&batch);
         if written.is_err() {
             acknowledged.into_iter().for_each(|it| self.leave(it));
         }
         written.map(|()| outcomes)
     }
 
-    fn delivered(&self, told: &mut Told, upto: &[(u16, u64)]) -> Result<(), StoreError> {
+    fn delivered(
+        &self,
+        partitions: &mut Partitions,
+        upto: &[(u16, u64)],
+    ) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         for &(number, last) in upto {
-            let partition = &mut told.partitions[usize::from(number % PARTITIONS)];
+            let partition = &mut partitions[usize::from(number % PARTITIONS)];
             let before = partition.count();
             partition.delivered(last);
             if partition.count() < before {
                 batch.delivered.push((number % PARTITIONS, last));
             }
         }
-        self.write(told, &batch)
+        self.write(&batch)
     }
 
-    fn audit(&self, told: &Told, number: u16, cursor: u64, max: usize) -> Option<u64> {
-        let partition = &told.partitions[usize::from(number % PARTITIONS)];
+    fn audit(&self, partitions: &Partitions, number: u16, cursor: u64, max: usize) -> Option<u64> {
+        let partition = &partitions[usize::from(number % PARTITIONS)];
         let (some, next) = partition.some(cursor, max);
         let mut rows = self.rows_of(number);
         for subject in some {
@@ -338,10 +373,10 @@ impl Outbox for WebhookStore {
 impl Hooks for WebhookStore {
     async fn known(&self, subjects: &[Subject]) -> Vec<Result<Known, StoreError>> {
         let asked = subjects.to_vec();
-        let known = self.with(move |_, told| {
+        let known = self.with(move |_, partitions| {
             let known = asked.iter().map(|subject| {
                 let partition = usize::from(subject.partition());
-                told.partitions[partition].known(subject)
+                partitions[partition].known(subject)
             });
             Ok(known.collect())
         });
@@ -350,7 +385,7 @@ impl Hooks for WebhookStore {
 
     async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
         let asked = tellings.to_vec();
-        let outcomes = self.with(move |inner, told| inner.tell(told, &asked));
+        let outcomes = self.with(move |inner, partitions| inner.tell(partitions, &asked));
         each(outcomes.await, tellings.len())
     }
 
@@ -360,16 +395,16 @@ impl Hooks for WebhookStore {
         cursor: u64,
         max: usize,
     ) -> Result<Option<u64>, StoreError> {
-        self.with(move |inner, told| Ok(inner.audit(told, partition, cursor, max)))
+        self.with(move |inner, partitions| Ok(inner.audit(partitions, partition, cursor, max)))
             .await
     }
 
     async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
         let asked = partitions.to_vec();
-        let waiting = self.with(move |_, told| {
+        let waiting = self.with(move |_, partitions| {
             let waiting = asked.iter().map(|&number| {
                 let partition = usize::from(number % PARTITIONS);
-                told.partitions[partition].waiting(number, max)
+                partitions[partition].waiting(number, max)
             });
             Ok(waiting.collect())
         });
@@ -378,8 +413,8 @@ impl Hooks for WebhookStore {
 
     async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
         let asked = upto.to_vec();
-        let delivered = self.with(move |inner, told| {
-            inner.delivered(told, &asked)?;
+        let delivered = self.with(move |inner, partitions| {
+            inner.delivered(partitions, &asked)?;
             Ok(vec![(); asked.len()])
         });
         each(delivered.await, upto.len())

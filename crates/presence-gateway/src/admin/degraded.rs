@@ -70,7 +70,7 @@ pub(super) struct Beginnings(BTreeMap<Kind, Timestamp>);
 type Found = (Kind, Option<Timestamp>, String);
 
 impl Beginnings {
-    /// What is degraded now. What does not say since when is so since it was first seen.
+    /// What is degraded now. If the beginning is not known, the time of the first look that found it counts.
     pub(super) fn look(&mut self, app: &App) -> Vec<Degradation> {
         let now = app.now();
         let found = found(app, now);

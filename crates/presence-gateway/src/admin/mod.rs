@@ -178,7 +178,7 @@ impl App {
         is_me
     }
 
-    /// Asks whoever runs this gateway to stop it, as a signal does. `by` is the operator who wants that.
+    /// Asks the program that runs this gateway to stop it, as a signal does. `by` is the operator who wants that.
     pub(crate) fn drain_myself(&self, by: Option<&UserId>) {
         self.journal.drain_asked(by);
         self.lookout.drain.notify_one();

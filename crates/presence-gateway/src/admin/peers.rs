@@ -10,8 +10,8 @@ use presence_redis::Goodbye;
 
 /// The most gateways that are remembered. When there are more, all are forgotten, and remembered again as they are asked.
 const PEERS_MAX: usize = 1_000;
-/// A gateway that was not asked for so long after it left a question unanswered may have answered meanwhile: what it
-/// leaves unanswered then counts anew.
+/// If this long passes between two unanswered questions, the first one no longer counts, because the gateway may have
+/// answered others meanwhile.
 const UNASKED_MAX: Duration = Duration::from_secs(10);
 
 /// What this gateway remembers of all others.

@@ -79,7 +79,7 @@ pub(crate) struct NodeHealth {
 pub(crate) struct RoomLine {
     pub(crate) channel_id: String,
     pub(crate) people: usize,
-    /// `None` for who may not know it.
+    /// `None` if the caller may not know it.
     pub(crate) watchers: Option<usize>,
     pub(crate) events_per_second: f64,
 }

@@ -115,7 +115,7 @@ pub(super) async fn join(
 ) -> Result<Answer, Problem> {
     let user = acted_for(identity, &channel, &body.user_id)?;
     let device: DeviceId = request::id("device_id", body.device_id.as_deref().unwrap_or(DEVICE))?;
-    // The name in a token is that of whoever has it, not of those it acts for.
+    // The name in a token is that of its owner, not of the users whom it acts for.
     let mut speaker = identity.clone();
     if speaker.user != user {
         speaker.name = None;

@@ -31,7 +31,7 @@ struct Channel<'a> {
     count: usize,
 }
 
-/// Lists the channels that somebody is in, ordered by their ids. Whoever hides is in none of them.
+/// Lists the channels that somebody is in, ordered by their ids. Hidden users are in none of them.
 pub(super) async fn channels(
     app: &App,
     identity: &Identity,

@@ -55,7 +55,7 @@ pub(super) async fn transitions(
     }
     let (transitions, next) = latest(&gateways, limit);
     let now = app.now();
-    // Whoever may not see a channel is told less, and asks on from the same place.
+    // A caller who may not see a channel is told less, and continues from the same place.
     let lines = transitions.into_iter().filter(|(_, it)| {
         let channel = it.transition.channel.as_ref();
         channel.is_none_or(|it| identity.may_watch_channel(it).is_ok())

@@ -28,7 +28,7 @@ pub(super) enum Subject {
 
 /// The content of an identifier: what to subscribe to, and how.
 #[derive(Debug, PartialEq)]
-pub(super) struct Wish {
+pub(super) struct Identifier {
     pub(super) subject: Subject,
     /// The meta of the session in the channel, as a JSON text.
     pub(super) meta: Option<Arc<str>>,
@@ -105,13 +105,13 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-impl Wish {
+impl Identifier {
     /// Parses the JSON text `identifier`.
     ///
     /// # Errors
     ///
     /// Fails if it is not an identifier, if its class is not known here, or if a parameter of the class is missing.
-    pub(super) fn of(identifier: &str) -> Result<Wish, Refused> {
+    pub(super) fn of(identifier: &str) -> Result<Identifier, Refused> {
         if identifier.len() > IDENTIFIER_BYTES_MAX {
             let message = format!("identifier must be at most {IDENTIFIER_BYTES_MAX} bytes");
             return Err(Refused::new(ErrorCode::TooLarge, message));
@@ -124,7 +124,7 @@ impl Wish {
             matches!(&subject, Subject::Channel(channel) if channel.as_str().starts_with(ROOM));
         let meta = params.meta.filter(|it| it.get() != "null");
         let meta = meta.map(|it| request::json(it.get(), "meta"));
-        Ok(Wish {
+        Ok(Identifier {
             meta: meta.transpose()?,
             only_looks: params.watch || !matches!(subject, Subject::Channel(_)),
             // Clients that show a roster take any message for a roster; other clients look at its type.
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_classes_of_rails_pages_are_places_that_other_pages_know_too() {
-        let place = |identifier: &str| match Wish::of(identifier).unwrap().subject {
+        let place = |identifier: &str| match Identifier::of(identifier).unwrap().subject {
             Subject::Channel(channel) => channel.to_string(),
             other => panic!("{other:?}"),
         };
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_status_is_of_some_users_or_a_workspace_or_ones_own() {
-        let subject = |identifier: &str| Wish::of(identifier).unwrap().subject;
+        let subject = |identifier: &str| Identifier::of(identifier).unwrap().subject;
         let users =
             |ids: &[&str]| Subject::Statuses(ids.iter().map(|it| it.parse().unwrap()).collect());
         assert_eq!(subject(r#"{"channel":"AppearanceChannel"}"#), users(&[]));
@@ -273,13 +273,13 @@ mod tests {
             ),
             &long,
         ] {
-            assert!(Wish::of(identifier).is_err(), "{identifier}");
+            assert!(Identifier::of(identifier).is_err(), "{identifier}");
         }
     }
 
     #[test]
     fn readers_of_rosters_hear_of_nothing_else_unless_they_want_to() {
-        let is_curious = |identifier: &str| Wish::of(identifier).unwrap().is_curious;
+        let is_curious = |identifier: &str| Identifier::of(identifier).unwrap().is_curious;
         assert!(!is_curious(r#"{"channel":"PresenceChannel","room_id":1}"#));
         assert!(is_curious(
             r#"{"channel":"PresenceChannel","room_id":1,"events":true}"#

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Cable;
-use super::classes::{Subject, Wish};
+use super::classes::{Identifier, Subject};
 use super::presence::{Presence, not_subscribed};
 use super::subscribing::REJECTED;
 use super::subscriptions::{State, Subscription, head_of};
@@ -124,8 +124,8 @@ impl Cable {
         }
     }
 
-    fn wish(&self, identifier: &str, command: &Command<'_>) -> Result<Wish, Refused> {
-        let mut wish = Wish::of(identifier)?;
+    fn wish(&self, identifier: &str, command: &Command<'_>) -> Result<Identifier, Refused> {
+        let mut wish = Identifier::of(identifier)?;
         let presence = command.presence.filter(|_| self.is_extended);
         let presence: Option<Presence<'_>> = presence
             .map(|it| serde_json::from_str(it.get()))

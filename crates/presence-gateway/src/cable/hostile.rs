@@ -1,6 +1,6 @@
 //! Decodes what a stranger sends, without a connection: see [`crate::hostile`].
 
-use super::classes::Wish;
+use super::classes::Identifier;
 use super::commands::Command;
 use super::subscriptions::head_of;
 
@@ -12,7 +12,7 @@ pub(crate) fn frame(bytes: &[u8]) {
     if let Ok(command) = serde_json::from_str::<Command<'_>>(text) {
         if let Some(identifier) = &command.identifier {
             let _ = head_of(identifier);
-            let _ = Wish::of(identifier);
+            let _ = Identifier::of(identifier);
         }
         for data in [command.data, command.presence, command.history]
             .into_iter()
@@ -21,5 +21,5 @@ pub(crate) fn frame(bytes: &[u8]) {
             let _ = presence_protocol::Json::new(data.get());
         }
     }
-    let _ = Wish::of(text);
+    let _ = Identifier::of(text);
 }

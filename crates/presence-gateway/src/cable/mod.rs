@@ -72,7 +72,7 @@ pub(crate) struct Cable {
 impl Dialect for Cable {
     type Hello = Hello;
 
-    const SPEECH: DialectName = DialectName::Cable;
+    const NAME: DialectName = DialectName::Cable;
 
     // Rails pages send nothing by themselves.
     const PONGS_COUNT: bool = true;
@@ -104,7 +104,9 @@ impl Dialect for Cable {
             Ok(identity) if is_extended => {
                 Authorized::enter(app.clone(), identity, resume.as_deref(), Some(origin)).await
             }
-            Ok(identity) => Authorized::enter_like(app.clone(), identity, None, Some(origin)).await,
+            Ok(identity) => {
+                Authorized::enter_by_fingerprint(app.clone(), identity, None, Some(origin)).await
+            }
             Err(why) => Err(why),
         };
         match entered {
@@ -300,7 +302,7 @@ impl Cable {
         match self.unanswered.answered(reference) {
             Some(Asked::Subscription(ticket)) => self.reject(ticket, out),
             Some(Asked::Join(ticket)) => {
-                self.is_not_present(ticket);
+                self.mark_absent(ticket);
                 self.refuse_presence(ticket, out);
             }
             Some(Asked::Update(ticket)) => self.refuse_presence(ticket, out),

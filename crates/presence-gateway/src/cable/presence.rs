@@ -198,13 +198,13 @@ impl Cable {
         }
         self.afford(CommandClass::Join)?;
         let owed = self.owed_for(ticket, Subject::Channel(channel));
-        self.is_not_present(ticket);
+        self.mark_absent(ticket);
         self.release(owed);
         Ok(())
     }
 
     /// Notes that a subscription does not ask to be in its channel, or was refused that.
-    pub(super) fn is_not_present(&mut self, ticket: u32) {
+    pub(super) fn mark_absent(&mut self, ticket: u32) {
         if let Some(it) = self.subscriptions.of_ticket(ticket) {
             it.is_present = false;
             it.meta = None;

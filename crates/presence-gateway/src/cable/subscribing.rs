@@ -7,7 +7,7 @@ use presence_core::{ChannelId, Topic, Watching};
 use presence_protocol::ErrorCode;
 use tokio::time::Instant;
 
-use super::classes::{Subject, Wish};
+use super::classes::{Identifier, Subject};
 use super::subscriptions::{State, Subscription, head_of};
 use super::{Asked, Cable};
 use crate::lost_subscriptions::KeptSubscription;
@@ -104,7 +104,7 @@ impl Cable {
             said,
         } in kept
         {
-            let Ok(mut wish) = Wish::of(&identifier) else {
+            let Ok(mut wish) = Identifier::of(&identifier) else {
                 continue;
             };
             let is_in = match &wish.subject {

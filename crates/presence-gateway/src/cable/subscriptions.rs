@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use presence_core::{Event, Topic, UserId};
 
-use super::classes::{Subject, Wish};
+use super::classes::{Identifier, Subject};
 
 /// One subscription of a connection.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Subscription {
     pub(super) head: Box<str>,
     /// Its number on this connection. An answer to an earlier subscription of the same name does not match it.
     pub(super) ticket: u32,
-    pub(super) wish: Wish,
+    pub(super) wish: Identifier,
     pub(super) state: State,
     /// How often the page has asked without an answer.
     pub(super) asked: u8,
@@ -65,7 +65,7 @@ impl Subscriptions {
     pub(super) const MAX: usize = 200;
 
     /// Adds a subscription; `None` if that would be more than [`MAX`](Self::MAX).
-    pub(super) fn add(&mut self, head: Box<str>, wish: Wish) -> Option<&mut Subscription> {
+    pub(super) fn add(&mut self, head: Box<str>, wish: Identifier) -> Option<&mut Subscription> {
         if self.all.len() >= Subscriptions::MAX {
             return None;
         }
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn there_may_be_so_many_and_each_has_a_ticket_of_its_own() {
-        let wish = || Wish::of(r#"{"channel":"AppearanceChannel"}"#).unwrap();
+        let wish = || Identifier::of(r#"{"channel":"AppearanceChannel"}"#).unwrap();
         let mut all = Subscriptions::default();
         for n in 0..Subscriptions::MAX {
             assert!(all.add(head_of(&n.to_string()), wish()).is_some());

@@ -12,7 +12,7 @@ pub enum ConfigError {
     Unreadable {
         /// The path of the file.
         path: PathBuf,
-        /// Who names the file: a flag, an environment variable, or its place.
+        /// What names the file: a flag, an environment variable, or the default path.
         named_by: String,
         /// The error of the operating system.
         source: io::Error,

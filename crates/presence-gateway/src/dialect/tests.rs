@@ -175,7 +175,7 @@ impl Far {
 impl Dialect for Parrot {
     type Hello = ();
 
-    const SPEECH: DialectName = DialectName::Native;
+    const NAME: DialectName = DialectName::Native;
 
     const PONGS_COUNT: bool = true;
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// An algorithm that may sign a token. There is no `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// HMAC with SHA-256: whoever can verify could also sign.
+    /// HMAC with SHA-256: a program that can verify could also sign.
     HS256,
     /// RSA, PKCS #1 v1.5, with SHA-256.
     RS256,

@@ -156,7 +156,7 @@ mod tests {
         };
         assert_eq!(check(Some(1005), false), Err(IdentityError::Revoked));
         assert_eq!(check(Some(1006), false), Ok(()));
-        // What our own clock says is exact, and who has no token is let in.
+        // The time of our own clock is exact, and a client without a token is let in.
         assert_eq!(check(Some(1000), true), Err(IdentityError::Revoked));
         assert_eq!(check(Some(1001), true), Ok(()));
         assert_eq!(check(None, true), Ok(()));

@@ -38,7 +38,7 @@ enum Fault {
     Malformed,
 }
 
-/// Who has signed.
+/// The key that a token is signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Signer {
     Secret,

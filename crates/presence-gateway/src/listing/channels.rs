@@ -21,7 +21,7 @@ pub(crate) struct ChannelPage {
     pub(crate) total: usize,
 }
 
-/// Lists the channels that somebody is in, on any gateway, whose ids begin with `prefix`. Whoever hides is in none of them.
+/// Lists the channels that somebody is in, on any gateway, whose ids begin with `prefix`. Hidden users are in none of them.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub(crate) async fn channels(
     let mut channels = Vec::with_capacity(page.len());
     for (id, people) in page.iter().zip(join_all(pages).await) {
         let count = people?.total;
-        // Who was there a moment ago may have left.
+        // The people who were there a moment ago may have left.
         if count > 0 {
             channels.push(((*id).clone(), count));
         }

@@ -29,7 +29,7 @@ const _: () = assert!(Slot::NativePostcard as usize == Encoding::Postcard.slot()
 impl Dialect for Native {
     type Hello = Hello;
 
-    const SPEECH: DialectName = DialectName::Native;
+    const NAME: DialectName = DialectName::Native;
 
     fn read(app: &App, handshake: &Handshake<'_>) -> Result<Agreed<Hello>, Box<Answer>> {
         let chosen = Encoding::offered(&handshake.offered);

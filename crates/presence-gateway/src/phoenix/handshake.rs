@@ -110,7 +110,7 @@ impl Newcomer {
             }
             _ => None,
         };
-        Authorized::enter_like(app.clone(), identity, first, self.origin.clone())
+        Authorized::enter_by_fingerprint(app.clone(), identity, first, self.origin.clone())
             .await
             .map_err(|why| {
                 app.metrics.refused(why.code);
@@ -169,7 +169,7 @@ impl Said {
     }
 }
 
-/// Checks the first join before anybody is let in: whoever is refused it is not there, and nobody sees a moment of them.
+/// Checks the first join before the user is let in: a user whose join is refused is not shown for a moment.
 fn may_join(identity: &Identity, params: &Params<'_>, place: &PhoenixTopic) -> Result<(), Denied> {
     if !params.is_of(identity) {
         return Err(Denied::UNAUTHORIZED);

@@ -64,7 +64,7 @@ pub(crate) struct Phoenix {
 impl Dialect for Phoenix {
     type Hello = Box<Newcomer>;
 
-    const SPEECH: DialectName = DialectName::Phoenix;
+    const NAME: DialectName = DialectName::Phoenix;
 
     /// The stock client sends a heartbeat every 30 s, and less often in a background tab.
     const PONGS_COUNT: bool = true;

@@ -234,7 +234,7 @@ struct Typing<'a> {
 /// What a user is told of themselves, and nobody else.
 /// `session` is what others are shown as the id of the session that is told.
 pub(super) fn own(own_view: &OwnView, session: Option<SessionId>) -> String {
-    // Who hides is to know that they do; else what others see is what counts.
+    // A user who hides is told what they chose; any other user is told what others see.
     let status = match own_view.chosen.hides() {
         true => chosen(own_view),
         false => own_view.shown.as_str(),

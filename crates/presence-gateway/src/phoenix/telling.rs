@@ -51,7 +51,7 @@ impl Phoenix {
                 if let Some(service) = &mut self.service {
                     service.channels.retain(|it| *it != channel);
                 }
-                self.is_not_in(&channel);
+                self.leave_unneeded(&channel);
                 denied
             }
         };
@@ -73,11 +73,11 @@ impl Phoenix {
         }
         self.topics.remove(&place);
         match place {
-            PhoenixTopic::Roster(Topic::Channel(channel)) => self.is_not_in(&channel),
+            PhoenixTopic::Roster(Topic::Channel(channel)) => self.leave_unneeded(&channel),
             PhoenixTopic::Service(_) => {
                 let service = self.service.take();
                 for channel in service.map_or(Vec::new(), |it| it.channels) {
-                    self.is_not_in(&channel);
+                    self.leave_unneeded(&channel);
                 }
             }
             PhoenixTopic::Roster(_) | PhoenixTopic::User(_) => {}
@@ -85,7 +85,7 @@ impl Phoenix {
     }
 
     /// Makes the session leave a channel whose join was refused, unless another join needs it.
-    fn is_not_in(&mut self, channel: &ChannelId) {
+    fn leave_unneeded(&mut self, channel: &ChannelId) {
         let topic = Topic::Channel(channel.clone());
         let by_topic = self.topics.of(&topic).is_some();
         if !by_topic

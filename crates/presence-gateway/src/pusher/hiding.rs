@@ -1,4 +1,4 @@
-//! Who hides, hides with all of their page: also on the channels on which nobody has a name, but every page counts.
+//! A user who hides does so with their whole page: also on the channels on which nobody has a name, but each page counts.
 
 use presence_core::{OwnView, UserId};
 use presence_protocol::{Chosen, Field};
@@ -37,7 +37,7 @@ impl Pusher {
             return;
         };
         let others = self.sessions.len() - 1;
-        // Of one who has only just come it is not known: they were counted without, and are until it is.
+        // It is not known yet whether a new user hides. Until it is, the connection is counted as before.
         if self.hiding.known.len() == others {
             self.let_hide(nobody, self.hiding.known.iter().any(|(_, hides)| *hides));
         }

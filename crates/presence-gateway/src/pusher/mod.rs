@@ -83,7 +83,7 @@ impl Dialect for Pusher {
     /// The index of the application, or how to close a client that names none.
     type Hello = Result<usize, Farewell>;
 
-    const SPEECH: DialectName = DialectName::Pusher;
+    const NAME: DialectName = DialectName::Pusher;
 
     /// A page sends nothing by itself as long as it hears something; in a busy room that is for ever.
     const PONGS_COUNT: bool = true;

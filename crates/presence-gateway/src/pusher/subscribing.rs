@@ -199,7 +199,7 @@ impl Pusher {
             _ => self.sessions[authorized].depart(channel, None),
         };
         if let Err(why) = outcome {
-            // It is still there; so is the page, which may say it again.
+            // The hub was busy, so the subscription stays. The page can unsubscribe again.
             self.subscriptions.insert(it);
             return self.refuse(&why, out);
         }
@@ -227,7 +227,7 @@ impl Pusher {
         }
         let origin = Some(self.origin.clone());
         let mut authorized =
-            Authorized::enter_like(self.app.clone(), identity(), first, origin).await?;
+            Authorized::enter_by_fingerprint(self.app.clone(), identity(), first, origin).await?;
         authorized.draw_from(&mut self.budget);
         // One is what most have: not four, as a vector would make room for.
         self.sessions.reserve_exact(1);

@@ -95,7 +95,7 @@ fn provider(otel: &Otel, node: &str) -> anyhow::Result<SdkTracerProvider> {
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("service.instance.id", node.to_owned()),
         ]);
-    // Who calls with a context has decided already whether the trace is kept.
+    // A caller that sends a context has decided already whether the trace is kept.
     let root = Sampler::TraceIdRatioBased(otel.ratio);
     Ok(SdkTracerProvider::builder()
         .with_span_processor(processor)

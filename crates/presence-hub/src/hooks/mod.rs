@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 pub(crate) use self::changes::Changes;
 pub(crate) use self::source::{OwnShards, SharedMaps, Source};
-use self::worker::{Delivered, DispatchWorker, FailureLogs, Looked, Waiting};
+use self::worker::{Delivered, DispatchWorker, FailureLogs, Looked, WaitingEvents};
 use crate::clock::WallClock;
 use crate::counters::Counters;
 use crate::pending::{InFlight, finish, sleep_until};
@@ -47,7 +47,7 @@ pub(crate) struct Dispatcher<P, S, E> {
     looking: InFlight<Looked>,
     delivering: InFlight<Delivered>,
     /// The partitions where events may wait, and what is known about them.
-    waiting: BTreeMap<u16, Waiting>,
+    waiting: BTreeMap<u16, WaitingEvents>,
     /// How many events were told in each partition since the current delivery began.
     meanwhile: BTreeMap<u16, usize>,
     /// The partitions where too many events wait for more to be told.

@@ -11,7 +11,7 @@ use presence_core::{Refusal, Topic, Visible};
 use tokio::sync::oneshot;
 
 use crate::clock::WallClock;
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
+use crate::mailbox::{ReplyTo, RosterMessage, UserMessage};
 use crate::shards::{Shards, WeakShards};
 
 /// Reads the present state of subjects, as others may see it.
@@ -42,7 +42,7 @@ impl<S: Topics> Source for SharedMaps<S> {
 
 /// The shards of a node that is alone. It sees a user as everybody else does who asks for them.
 pub(crate) struct OwnShards {
-    people: WeakShards<PeopleMessage>,
+    people: WeakShards<UserMessage>,
     rosters: WeakShards<RosterMessage>,
 }
 
@@ -54,7 +54,7 @@ enum Asked {
 }
 
 impl OwnShards {
-    pub(crate) fn new(people: &Shards<PeopleMessage>, rosters: &Shards<RosterMessage>) -> Self {
+    pub(crate) fn new(people: &Shards<UserMessage>, rosters: &Shards<RosterMessage>) -> Self {
         OwnShards {
             people: people.downgrade(),
             rosters: rosters.downgrade(),
@@ -70,7 +70,7 @@ impl OwnShards {
                     as_owner: false,
                     reply_to: ReplyTo::Caller(reply),
                 };
-                let message = PeopleMessage::Happened(user.clone(), input);
+                let message = UserMessage::Happened(user.clone(), input);
                 let shards = self.people.upgrade()?;
                 shards.of(user).send(message).await.ok()?;
                 Asked::User(answer)

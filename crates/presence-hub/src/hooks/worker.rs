@@ -101,7 +101,7 @@ pub(super) struct Stuck(BTreeMap<Subject, (u64, Instant)>);
 impl Stuck {
     /// The number of rows to read of each partition, to get [`ROWS_MAX`] that can be looked at.
     fn rows_max(&mut self, now: Instant) -> usize {
-        // Who was not found when it was time to look again is there no more.
+        // A row that was not found when it was time to look again is gone.
         self.0.retain(|_, (_, until)| now < *until + STUCK_FOR);
         let mut in_partition: BTreeMap<u16, usize> = BTreeMap::new();
         for subject in self.0.keys() {
@@ -132,7 +132,7 @@ impl Stuck {
 
 /// The number of events that wait in one partition, and since when.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingEvents {
     pub(super) count: usize,
     pub(super) oldest: Option<Timestamp>,
 }
@@ -151,7 +151,7 @@ pub(super) struct Looked {
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
     /// What waits in the partitions that were asked about.
-    pub(super) waiting: Vec<(u16, Waiting)>,
+    pub(super) waiting: Vec<(u16, WaitingEvents)>,
     /// How many events the endpoint has accepted; `None` if it has not.
     pub(super) taken: Option<usize>,
     /// The partitions whose store has failed.
@@ -277,7 +277,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
             let count = queued.count;
             delivered
                 .waiting
-                .push((partition, Waiting { count, oldest }));
+                .push((partition, WaitingEvents { count, oldest }));
             upto.extend(queued.events.last().map(|it| (partition, it.number)));
             events.extend(queued.events);
         }
@@ -324,7 +324,8 @@ fn telling(
     Telling {
         row: row.clone(),
         after: known.revision,
-        // Somebody may hide meanwhile. A channel may change all the time, and who hides is not in it.
+        // A telling about a user must be exact, because they may hide meanwhile. One about a channel need not be: hidden
+        // users are not in it.
         is_exact: matches!(row.subject, Subject::User(_)),
         last_notified: match last_notified {
             None if known.revision == 0 => Edit::Keep,

@@ -54,7 +54,7 @@ impl Hub {
     pub async fn explain_channel(&self, channel: &ChannelId) -> Result<RoomEvidence, Refusal> {
         let inquirer = &self.inquirer;
         let about = About::Channel(channel.clone());
-        // What others are asked is asked once this node knows who is there, so that the two are of one moment.
+        // The other nodes are asked after this node knows who is there, so that all answers are of one moment.
         let here = inquirer.report_channel(channel, true).await;
         let others = inquirer.ask_others(&about).await?;
         let mut gateways = vec![inquirer.here(here)];

@@ -26,7 +26,7 @@ use crate::counters::Counters;
 use crate::explain::Inquirer;
 use crate::holding::Seen;
 use crate::lease::HandOff;
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
+use crate::mailbox::{ReplyTo, RosterMessage, UserMessage};
 use crate::session::{Budget, Heartbeats, Session, Windows};
 use crate::shards::Shards;
 use crate::tasks::Tasks;
@@ -132,7 +132,7 @@ impl Entry {
 pub struct Hub {
     settings: Settings,
     clock: WallClock,
-    people: Shards<PeopleMessage>,
+    people: Shards<UserMessage>,
     rosters: Shards<RosterMessage>,
     counters: Arc<Counters>,
     backlog: Arc<Backlog>,
@@ -177,20 +177,23 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::TooMany`] if the user has too many sessions. [`Refusal::Unavailable`] if the profile store does not
-    /// work, if too much waits for the user; [`Refusal::Stopped`] if the hub has stopped.
+    /// answer, or if too many inputs wait for the user. [`Refusal::Stopped`] if the hub has stopped.
     pub async fn connect(&self, entry: Entry) -> Result<Session, Refusal> {
         self.let_in(entry, None).await
     }
 
     /// Lets a connection in, like [`connect`](Self::connect), for a client whose protocol has no resume token.
-    /// After a restart of this node the client's session is held for it. The session goes on if the client is
-    /// `like` the one before.
+    /// After a restart of this node the client's session is held for it. The session goes on if `fingerprint` matches.
     ///
     /// # Errors
     ///
     /// The same as those of [`connect`](Self::connect).
-    pub async fn connect_like(&self, entry: Entry, like: Fingerprint) -> Result<Session, Refusal> {
-        self.let_in(entry, Some(like)).await
+    pub async fn connect_by_fingerprint(
+        &self,
+        entry: Entry,
+        fingerprint: Fingerprint,
+    ) -> Result<Session, Refusal> {
+        self.let_in(entry, Some(fingerprint)).await
     }
 
     async fn let_in(
@@ -237,7 +240,7 @@ impl Hub {
     }
 
     async fn happened(&self, user: &UserId, input: Input<ReplyTo>) -> Result<(), Refusal> {
-        let message = PeopleMessage::Happened(user.clone(), input);
+        let message = UserMessage::Happened(user.clone(), input);
         let sent = self.people.of(user).send(message).await;
         sent.map_err(|_| Refusal::Stopped)
     }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Hub;
 use crate::counters::Counts;
-use crate::mailbox::{Occupied, PeopleMessage, ReplyTo, RosterMessage};
+use crate::mailbox::{Occupied, ReplyTo, RosterMessage, UserMessage};
 
 impl Hub {
     /// How others see `user`. A user of whom nothing is known is offline.
@@ -29,7 +29,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if one of the profiles cannot be read, if too much waits for one of the users;
+    /// [`Refusal::Unavailable`] if one of the profiles cannot be read, or if too many inputs wait for one of the users.
     /// [`Refusal::Stopped`] if the hub has stopped.
     pub async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refusal> {
         let mut asked = Vec::with_capacity(users.len());
@@ -137,7 +137,7 @@ impl Hub {
         let mut counts = Counts::default();
         for shard in self.people.all() {
             let (reply, count) = oneshot::channel();
-            let _ = shard.send(PeopleMessage::Count(reply)).await;
+            let _ = shard.send(UserMessage::Count(reply)).await;
             if let Ok(count) = count.await {
                 counts.users += count.online;
                 let since = count.waiting_since.map(|it| it.elapsed());

@@ -12,7 +12,7 @@ use presence_core::{
 use tokio::sync::oneshot;
 
 use super::Hub;
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
+use crate::mailbox::{ReplyTo, RosterMessage, UserMessage};
 
 impl Hub {
     /// Changes the status of `user`, on behalf of a service. Returns when the change is safely stored.
@@ -100,8 +100,8 @@ impl Hub {
         self.ask(user, input).await.map(drop)
     }
 
-    /// Extends for one presence ttl what services did for `user`: the stay in `channel`, and in every other channel
-    /// that a service let them join.
+    /// Extends for one presence ttl what services did for `user`: their presence in `channel`, and in every other
+    /// channel that a service let them join.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Hub {
     ///
     /// [`Refusal::NoSession`] if no service acts for the user; [`Refusal::Stopped`] if the hub has stopped.
     pub async fn act_leave(&self, user: &UserId, channel: ChannelId) -> Result<(), Refusal> {
-        let input = |reply_to| Input::Departed {
+        let input = |reply_to| Input::LeftChannel {
             by: acting(user),
             channel,
             reply_to: Some(reply_to),
@@ -157,7 +157,7 @@ impl Hub {
             payload,
             reply_to: Some(ReplyTo::Caller(reply)),
         });
-        let message = PeopleMessage::Forward(Topic::Channel(channel), message);
+        let message = UserMessage::Forward(Topic::Channel(channel), message);
         let _ = self.people.of(user).send(message).await;
         answer.await.map_err(|_| Refusal::Stopped)?.map(drop)
     }
@@ -193,7 +193,7 @@ impl Hub {
 
 /// The session through which services act for `user`: one per user, for any number of services and calls.
 fn acting(user: &UserId) -> Connection {
-    // It is as unlikely to be the same as a random session id as two of those are.
+    // It equals a random session id as rarely as two random ids are equal.
     let number = fnv1a_128(user.as_str().bytes());
     Connection::of_service(SessionId::from_u128(number))
 }

@@ -23,17 +23,17 @@ use crate::hooks::{Changes, Dispatcher, OwnShards, SharedMaps};
 use crate::lease::{HandOff, Leasing};
 use crate::link::Link;
 use crate::listening::listen;
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
-use crate::memory::{self, Memory};
-use crate::people::People;
+use crate::mailbox::{ReplyTo, RosterMessage, UserMessage};
 use crate::retention;
 use crate::roster_shard::RosterShard;
 use crate::router::ReplyRouter;
 use crate::save_outcomes::SaveOutcomes;
+use crate::session_journal::{self, SessionJournal};
 use crate::shards::Shards;
 use crate::store_worker::StoreWorker;
 use crate::sweeper::Sweeper;
 use crate::tasks::Tasks;
+use crate::user_shard::UserShard;
 
 /// How long [`Hub::restore`] waits for the profiles of the sessions that it restores. A user whose profile is read
 /// later appears later.
@@ -63,7 +63,7 @@ impl Local {
         }
     }
 
-    /// Has changes be looked for from now on.
+    /// Lets the webhook dispatcher look for changes from now on.
     fn begin(&self) {
         self.partitions.send_replace((0..PARTITIONS).collect());
     }
@@ -97,7 +97,7 @@ impl Hub {
         let clock = WallClock::start();
         sessions.alive(clock.now());
         let weak = Arc::downgrade(&sessions);
-        tokio::spawn(memory::stay_alive(weak, clock));
+        tokio::spawn(session_journal::stay_alive(weak, clock));
         let counters = Arc::<Counters>::default();
         let profiles = Arc::new(Guarded::new(profiles, counters.clone()));
         Hub::with(settings, profiles, clock, counters, None, Some(sessions))
@@ -170,7 +170,7 @@ impl Hub {
         }
         for shard in self.people.all() {
             let (reply, done) = oneshot::channel();
-            let _ = shard.send(PeopleMessage::Hold(span, reply)).await;
+            let _ = shard.send(UserMessage::Hold(span, reply)).await;
             let _ = done.await;
         }
     }
@@ -280,6 +280,7 @@ impl Hub {
         hub
     }
 
+    // Longer than a screen because it is a list: every part of the hub is made here, each from those before it.
     fn with<P: Profiles>(
         settings: Settings,
         profiles: Arc<P>,
@@ -324,7 +325,7 @@ impl Hub {
             let profiles = profiles.clone();
             let (rosters, counters) = (rosters.clone(), counters.clone());
             let save_outcomes = cluster.as_ref().map(|it| it.save_outcomes.clone());
-            let shard = People::new(
+            let shard = UserShard::new(
                 clock,
                 users,
                 profiles,
@@ -335,7 +336,7 @@ impl Hub {
             )
             .recording(settings.history_bytes_max / shards, settings.keep_unseen);
             let shard = match &sessions {
-                Some(sessions) => shard.remembering(Memory::new(sessions.clone(), part)),
+                Some(sessions) => shard.remembering(SessionJournal::new(sessions.clone(), part)),
                 None => shard,
             };
             let shard = match changes() {
@@ -443,7 +444,7 @@ impl Hub {
         let kept = async {
             for shard in self.people.all() {
                 let (reply, done) = oneshot::channel();
-                let _ = shard.send(PeopleMessage::Stop(reply)).await;
+                let _ = shard.send(UserMessage::Stop(reply)).await;
                 let _ = done.await;
             }
         };

@@ -5,7 +5,7 @@ use presence_core::{Clock as Version, Event, Topic, UserId};
 
 use super::Session;
 use crate::delivery::Watched;
-use crate::mailbox::{PeopleMessage, ReplyTo};
+use crate::mailbox::{ReplyTo, UserMessage};
 
 /// Something that a session has to be told again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Session {
     /// that the client has: the session no longer watches the topic, or is about to get a state that covers the event.
     pub(super) fn follows(&mut self, event: &Event) -> bool {
         match event {
-            // Whoever has just come is told with everybody else, however many that are: what it knows it need not hear.
+            // A newcomer gets the same event as all others. Drop it if its version is already known.
             Event::Summary { topic, clock, .. } if self.has(topic, *clock) => false,
             Event::Everyone { topic, clock, .. }
             | Event::Summary { topic, clock, .. }
@@ -93,7 +93,7 @@ impl Session {
                     {
                         let message =
                             self.watch_message(topic.clone(), watching, known, self.reply_to(None));
-                        let message = PeopleMessage::Forward(topic.clone(), message);
+                        let message = UserMessage::Forward(topic.clone(), message);
                         let topic = topic.clone();
                         let _ = self.people.of(&self.user).send(message).await;
                         if let Some(watched) = self.topics.get_mut(&topic) {
@@ -115,7 +115,7 @@ impl Session {
                     let reply_to = ReplyTo::Reader(self.send_queue.clone());
                     let as_owner = true;
                     let input = Input::Asked { as_owner, reply_to };
-                    let message = PeopleMessage::Happened(self.user.clone(), input);
+                    let message = UserMessage::Happened(self.user.clone(), input);
                     let _ = self.people.of(&self.user).send(message).await;
                 }
             }

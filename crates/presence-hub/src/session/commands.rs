@@ -11,7 +11,7 @@ use presence_core::{
 };
 
 use super::{BUSY, Busy, Heartbeats, Reference, Session};
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage};
+use crate::mailbox::{ReplyTo, RosterMessage, UserMessage};
 
 impl Session {
     /// Reports that the client is alive: a heartbeat.
@@ -34,7 +34,7 @@ impl Session {
     /// because one may be lost.
     pub fn heard(&self) -> Result<(), Busy> {
         let by = self.connection;
-        let message = PeopleMessage::Happened(self.user.clone(), Input::Heard { by });
+        let message = UserMessage::Happened(self.user.clone(), Input::Heard { by });
         let mailbox = self.people.of(&self.user);
         mailbox.try_send(message).map_err(|_| BUSY)?;
         let Heartbeats { clock, last, .. } = &self.heartbeats;
@@ -166,7 +166,7 @@ impl Session {
     pub fn depart(&mut self, channel: ChannelId, reference: Option<Reference>) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
         let departed = channel.clone();
-        self.happened(Input::Departed {
+        self.happened(Input::LeftChannel {
             by: self.connection,
             channel,
             reply_to: self.reply_to(reference),
@@ -309,7 +309,7 @@ impl Session {
     }
 
     fn happened(&self, input: Input<ReplyTo>) -> Result<(), Busy> {
-        self.send_to_own(PeopleMessage::Happened(self.user.clone(), input))
+        self.send_to_own(UserMessage::Happened(self.user.clone(), input))
     }
 
     fn happened_in(&self, channel: &ChannelId, input: rosters::Input<ReplyTo>) -> Result<(), Busy> {

@@ -10,7 +10,7 @@ use crate::clock::WallClock;
 use crate::delivery::Watched;
 use crate::shared_event::SharedEvent;
 
-/// The number of states that may be on their way to one connection: what they cost is known only when they are there.
+/// The number of states that may be on their way to one connection: their size is known only when they are there.
 const COMING_MAX: usize = 16;
 
 /// The bytes that the whole states of one connection may cost. Clones are the same budget: where a connection has several
@@ -109,7 +109,7 @@ impl Session {
                 self.topics.insert(topic.clone(), watched);
             }
         }
-        // Who asks again has what they asked for before when they have what they ask for now.
+        // This request takes the place of one that still waits: one state answers both.
         self.forget_later(&topic);
         self.later.push(Later {
             topic,

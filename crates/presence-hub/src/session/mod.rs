@@ -28,7 +28,7 @@ pub use self::watched::Watches;
 pub(crate) use self::windows::Windows;
 use crate::clock::WallClock;
 use crate::delivery::{Delivery, Ended, Reference};
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage, Welcome};
+use crate::mailbox::{ReplyTo, RosterMessage, UserMessage, Welcome};
 use crate::send_queue::{Found, SendQueue, Undo};
 use crate::shards::Shards;
 
@@ -53,7 +53,7 @@ pub struct Session {
     /// What others are shown as the id of the session, as far as it was told.
     alias: SessionId,
     restored: bool,
-    people: Shards<PeopleMessage>,
+    people: Shards<UserMessage>,
     send_queue: Arc<SendQueue>,
     /// The rosters that it watches, each with the version that it was told.
     topics: Topics,
@@ -61,10 +61,10 @@ pub struct Session {
     windows: Windows,
     /// The channels that it is in, or has asked to join, with its meta in each.
     joined: Vec<(ChannelId, Arc<Meta>)>,
-    /// What it has to be told again, because it lagged.
+    /// The states that it has to be told again, because it lagged.
     owed: Vec<Owed>,
-    /// What was asked for again and has not come yet. It is one thing at a time, because two big ones would
-    /// displace each other.
+    /// The state that was asked for again and has not come yet. It is one at a time, because two big ones would displace
+    /// each other.
     catching_up: Option<Owed>,
     asks: u32,
     is_over: bool,
@@ -99,7 +99,7 @@ impl Session {
     pub(crate) fn new(
         user: UserId,
         welcome: Welcome,
-        people: Shards<PeopleMessage>,
+        people: Shards<UserMessage>,
         send_queue: Arc<SendQueue>,
         (budget, windows): (Budget, Windows),
         heartbeats: Heartbeats,
@@ -212,7 +212,7 @@ impl Session {
     /// Ends the session, like [`leave`](Self::leave), and records what ended it.
     pub async fn leave_by(mut self, cause: Cause) {
         let by = self.connection;
-        self.close(Input::Left { by, cause }).await;
+        self.close(Input::Ended { by, cause }).await;
     }
 
     /// Reports that the connection broke, for `reason`. The person stays for the grace time, in case the
@@ -243,18 +243,18 @@ impl Session {
         let own = self.people.of(&self.user).clone();
         let mut messages = Vec::new();
         for topic in std::mem::take(&mut self.topics).into_topics() {
-            let message = PeopleMessage::Forward(topic.clone(), self.unwatch_message(topic));
+            let message = UserMessage::Forward(topic.clone(), self.unwatch_message(topic));
             messages.push((own.clone(), message));
         }
         for (topic, number) in self.windows.take() {
             let message = self.close_window_message(topic.clone(), number);
-            messages.push((own.clone(), PeopleMessage::Forward(topic, message)));
+            messages.push((own.clone(), UserMessage::Forward(topic, message)));
         }
         for user in std::mem::take(&mut self.users) {
             let mailbox = self.people.of(&user).clone();
             messages.push((mailbox, self.unwatch_user_message(user)));
         }
-        messages.push((own, PeopleMessage::Happened(self.user.clone(), input)));
+        messages.push((own, UserMessage::Happened(self.user.clone(), input)));
         async move {
             for (mailbox, message) in messages {
                 // A shard that has ended takes nothing, and nobody is there to miss it.
@@ -348,11 +348,11 @@ impl Session {
     }
 
     fn send_to(&self, topic: &Topic, message: RosterMessage) -> Result<(), Busy> {
-        self.send_to_own(PeopleMessage::Forward(topic.clone(), message))
+        self.send_to_own(UserMessage::Forward(topic.clone(), message))
     }
 
     /// Sends a command to the shard of the session's user. Every command counts as a heartbeat.
-    fn send_to_own(&self, message: PeopleMessage) -> Result<(), Busy> {
+    fn send_to_own(&self, message: UserMessage) -> Result<(), Busy> {
         let mailbox = self.people.of(&self.user);
         mailbox.try_send(message).map_err(|_| BUSY)?;
         self.counts_as_heard();

@@ -4,7 +4,7 @@ use presence_core::{Clock as Version, Topic, UserId, Watching, Window};
 
 use super::{BUSY, Busy, Reference, Session};
 use crate::delivery::Watched;
-use crate::mailbox::{PeopleMessage, ReplyTo, RosterMessage, Watch};
+use crate::mailbox::{ReplyTo, RosterMessage, UserMessage, Watch};
 
 /// The topics that a session watches. They are few as a rule, and looked up for every event.
 #[derive(Debug, Default)]
@@ -291,8 +291,8 @@ impl Session {
         &self,
         user: UserId,
         reference: Option<Reference>,
-    ) -> PeopleMessage {
-        PeopleMessage::Watch {
+    ) -> UserMessage {
+        UserMessage::Watch {
             user,
             watcher: self.connection.session,
             send_queue: self.send_queue.clone(),
@@ -300,8 +300,8 @@ impl Session {
         }
     }
 
-    pub(super) fn unwatch_user_message(&self, user: UserId) -> PeopleMessage {
-        PeopleMessage::Unwatch {
+    pub(super) fn unwatch_user_message(&self, user: UserId) -> UserMessage {
+        UserMessage::Unwatch {
             user,
             watcher: self.connection.session,
             send_queue: self.send_queue.clone(),

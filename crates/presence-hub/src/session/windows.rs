@@ -4,7 +4,7 @@ use presence_core::{Event, Refusal, Topic, Window};
 
 use super::catching_up::Owed;
 use super::{Busy, Reference, Session};
-use crate::mailbox::{OpenWindow, PeopleMessage, ReplyTo, RosterMessage};
+use crate::mailbox::{OpenWindow, ReplyTo, RosterMessage, UserMessage};
 use crate::send_queue::Undo;
 
 /// The windows of one session. They are few, and looked up for each of their events.
@@ -211,7 +211,7 @@ impl Session {
         };
         let window = opened.window.clone();
         let message = self.window_message(topic.clone(), number, window, reply_to);
-        let message = PeopleMessage::Forward(topic.clone(), message);
+        let message = UserMessage::Forward(topic.clone(), message);
         let _ = self.people.of(&self.user).send(message).await;
     }
 

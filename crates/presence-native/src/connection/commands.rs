@@ -246,7 +246,8 @@ impl<H: Host> Native<H> {
         Ok(self.answer(it.ref_, Answer::Statuses(event::Statuses { statuses })))
     }
 
-    /// Answers a command of an operator. It is one of the answers of many bytes, of which a connection may have so many.
+    /// Answers a command of an operator. The bytes of the answer count against the [budget](presence_hub::Budget) of the
+    /// connection.
     async fn operate(
         &self,
         ref_: Option<wire::Ref>,

@@ -104,7 +104,7 @@ fn take_change(
             Ok(entry) => Ok(entry),
             Err(error) if field == Field::Profile => return Err(error),
             Err(error) => {
-                // Whoever reads the map finds nothing of this session either.
+                // A reader of the map finds nothing of this session either.
                 garbled.note(subject, &error);
                 Err(removed_by_anybody(Reason::Left))
             }

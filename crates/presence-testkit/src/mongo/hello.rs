@@ -10,7 +10,7 @@ const TIME_MAX: Duration = Duration::from_secs(1);
 /// What a command is, and its answer.
 const OP_MSG: i32 = 2013;
 
-/// Asks whoever listens on `port` whether it is a MongoDB server.
+/// Asks the program that listens on `port` whether it is a MongoDB server.
 ///
 /// # Errors
 ///

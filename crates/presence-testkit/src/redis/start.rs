@@ -170,7 +170,7 @@ fn cluster_args(port: u16, announced: u16, node_timeout: Duration) -> Vec<String
         ["--cluster-enabled", "yes"],
         ["--cluster-config-file", "nodes.conf"],
         ["--cluster-node-timeout", &timeout],
-        // Whoever is left takes over, however old its copy: gateways write again what is missing.
+        // A replica that is left takes over, however old its copy is: gateways write again what is missing.
         ["--cluster-replica-validity-factor", "0"],
         ["--cluster-require-full-coverage", "no"],
         ["--cluster-allow-pubsubshard-when-down", "yes"],
@@ -197,7 +197,7 @@ pub(super) fn wait_ready(redis: &mut Redis) -> Result<()> {
     for node in redis.nodes.iter_mut().chain(&mut redis.sentinels) {
         node.wait_until_it_answers()?;
     }
-    // The reason why it is not ready yet, for whoever waits in vain.
+    // The reason why it is not ready yet, for the error if the wait is in vain.
     let mut missing = String::new();
     let ready = wait::until(READY_TIME_MAX, "Redis gets ready", || {
         missing = what_is_missing(redis)

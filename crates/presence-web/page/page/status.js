@@ -18,24 +18,12 @@ export function showStatus(presence) {
   let shown = null; // what others saw last: while you hide it waits here
   let clock;
 
-  $('presets').append(...presets.map(([sign, text]) => h('button', {
-    type: 'button',
-    onclick: () => {
-      emoji.value = sign;
-      message.value = text;
-      touch();
-      message.focus();
-    },
-  }, `${sign} ${text}`)));
-
-  /** A time is asked for only where it is wanted; it begins an hour from now. */
-  const showCustom = () => {
-    const isCustom = clear.value === 'custom';
-    $('status-custom-row').hidden = !isCustom;
-    custom.required = isCustom;
-    if (isCustom && !custom.value) custom.value = local(presence.now() + 3_600_000);
-    custom.min = local(presence.now());
-  };
+  offerPresets((sign, text) => {
+    emoji.value = sign;
+    message.value = text;
+    touch();
+    message.focus();
+  });
 
   const show = (self) => {
     form.dataset.status = self.status;
@@ -46,34 +34,27 @@ export function showStatus(presence) {
       emoji.value = self.emoji ?? '';
       message.value = self.customMessage ?? '';
       if (!self.expiresAt) clear.value = 'never';
-      showCustom();
+      showCustom(clear, custom, presence.now());
     }
     clearInterval(clock);
-    const count = () => {
-      $('status-until').textContent = self.expiresAt ? until(self.expiresAt, presence.now()) : '';
-    };
-    count();
-    if (self.expiresAt) clock = setInterval(count, 1_000);
+    clock = countDown(self.expiresAt, presence);
   };
 
   const tell = async (change) => {
-    const problem = $('status-problem');
     const before = touches;
     try {
       await presence.setStatus(change);
-      problem.hidden = true;
+      showProblem(null);
       untouched ||= touches === before; // what was written since is not told yet
-      if (presence.self) show(presence.self);
     } catch (error) {
-      problem.textContent = error.retryAfter ? `${error.message}. Try again in a moment.` : error.message;
-      problem.hidden = false;
-      if (presence.self) show(presence.self);
+      showProblem(error);
     }
+    if (presence.self) show(presence.self);
   };
 
   form.oninput = () => {
     touch();
-    showCustom();
+    showCustom(clear, custom, presence.now());
   };
   showEmoji(emoji, () => {
     touch();
@@ -94,18 +75,53 @@ export function showStatus(presence) {
     if (invisible.checked) shown = null;
     tell({ status: invisible.checked ? undefined : 'online', emoji: null, customMessage: null, expiresAt: null });
   };
-  invisible.onchange = () => tell(invisible.checked ? { status: 'invisible' } : comingBack());
-
-  /** Hiding has no end, or it would end with your lunch. So what was to end then is said again when you come back. */
-  const comingBack = () => {
-    const status = form.elements.status.value;
+  invisible.onchange = () => {
     const expiresAt = presence.self?.expiresAt ?? shown?.expiresAt;
-    if (expiresAt && expiresAt <= presence.now()) return { status: 'online', emoji: null, customMessage: null };
-    return { status, expiresAt };
+    const back = comingBack(form.elements.status.value, expiresAt, presence.now());
+    tell(invisible.checked ? { status: 'invisible' } : back);
   };
 
   if (presence.self) show(presence.self);
   presence.on('self', show);
+}
+
+/** Shows a button for each preset. `pick` gets the emoji and the message of the one that is clicked. */
+function offerPresets(pick) {
+  $('presets').append(...presets.map(([sign, text]) => h('button', {
+    type: 'button',
+    onclick: () => pick(sign, text),
+  }, `${sign} ${text}`)));
+}
+
+/** A time is asked for only if it is wanted; it begins an hour from now. */
+function showCustom(clear, custom, now) {
+  const isCustom = clear.value === 'custom';
+  $('status-custom-row').hidden = !isCustom;
+  custom.required = isCustom;
+  if (isCustom && !custom.value) custom.value = local(now + 3_600_000);
+  custom.min = local(now);
+}
+
+/** Shows how long the status still lasts, anew every second. Returns the interval, if the status has an end. */
+function countDown(expiresAt, presence) {
+  const count = () => {
+    $('status-until').textContent = expiresAt ? until(expiresAt, presence.now()) : '';
+  };
+  count();
+  return expiresAt ? setInterval(count, 1_000) : undefined;
+}
+
+/** Shows why a change was refused, or with `null` that it was not. */
+function showProblem(error) {
+  const problem = $('status-problem');
+  problem.hidden = !error;
+  if (error) problem.textContent = error.retryAfter ? `${error.message}. Try again in a moment.` : error.message;
+}
+
+/** Hiding has no end, or it would end with your lunch. So the end from before is set again when you come back. */
+function comingBack(status, expiresAt, now) {
+  if (expiresAt && expiresAt <= now) return { status: 'online', emoji: null, customMessage: null };
+  return { status, expiresAt };
 }
 
 function ending(choice, custom, now) {

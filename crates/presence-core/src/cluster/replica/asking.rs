@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::local::{Progress, Wish};
 use super::remote::{Missing, Remote};
-use super::sync::{Sync, When};
+use super::sync::{SyncState, When};
 use super::{Claimed, Local, Note, REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
 use crate::cluster::store::Written;
 use crate::cluster::{Fence, FencingToken, Field, Guard, Membership, Op, Request, Subject, Write};
@@ -33,7 +33,7 @@ impl<V: StoredEntry> Replica<V> {
             self.sync.start();
             let (subject, ask) = (subject.clone(), self.next_ask());
             out.push(match self.sync {
-                Sync::Opening(_) => Request::Open { subject, ask },
+                SyncState::Opening(_) => Request::Open { subject, ask },
                 _ => Request::Read { subject, ask },
             });
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::local::{Local, Wish};
 use super::remote::{Missing, Remote};
-use super::sync::{EARLY_MAX, Sync, When};
+use super::sync::{EARLY_MAX, Suspect, SyncState, When};
 use super::{REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
 use crate::cluster::{
     Change, FencingToken, Field, Incarnation, Membership, News, Patch, Removed, Reply, Snapshot,
@@ -27,7 +27,7 @@ impl<V: StoredEntry> Replica<V> {
                 self.at(clock);
                 ReplicaChanges::default()
             }
-            Reply::Fenced { .. } | Reply::Ephemeral(_) => ReplicaChanges::default(),
+            Reply::PlaceHidden { .. } | Reply::Ephemeral(_) => ReplicaChanges::default(),
         }
     }
 
@@ -122,15 +122,15 @@ impl<V: StoredEntry> Replica<V> {
     fn at(&mut self, now_at: Option<Clock>) {
         // Nothing is there, and nothing is known to be.
         let is_empty = now_at.is_none() && self.remote.is_empty() && !self.has_stored();
-        let Sync::UpToDate { clock, suspect } = &mut self.sync else {
+        let SyncState::UpToDate { clock, suspect } = &mut self.sync else {
             return;
         };
         if now_at == *clock || is_empty {
-            *suspect = None;
-        } else if *suspect == Some(now_at) {
+            *suspect = Suspect::None;
+        } else if *suspect == Suspect::of(now_at) {
             self.sync.want(When::Now);
         } else {
-            *suspect = Some(now_at);
+            *suspect = Suspect::of(now_at);
         }
     }
 
@@ -278,8 +278,8 @@ impl<V: StoredEntry> Replica<V> {
             }
             match remote.missing {
                 Missing::No => remote.missing = missing,
-                // The store can be reached. Whoever has the session now may have removed its entry already, unheard: once every node
-                // has said all until now, it is known.
+                // The node that has the session may have removed the entry, and this node may have missed that. It knows when
+                // every node has reported that its writes up to now are stored.
                 Missing::Moved { .. } => remote.missing = Missing::Loss { since: now },
                 Missing::Gap { .. } | Missing::Loss { .. } => {}
                 Missing::Superseded => heard.changes.push((*session, Err(Reason::Lost))),
@@ -295,7 +295,7 @@ impl<V: StoredEntry> Replica<V> {
             if let Some(remote) = self.remote.get_mut(&session)
                 && remote.token > token
             {
-                // The store has gone back to what was before: whoever has the session now writes it again.
+                // The store has gone back to an earlier state: the node that has the session writes the entry again.
                 if remote.missing == Missing::No {
                     remote.missing = Missing::Loss { since: now };
                 }
@@ -328,7 +328,7 @@ impl<V: StoredEntry> Replica<V> {
             Some(local) if local.token == token => return, // an echo
             Some(local) if local.is_claim() => {}
             Some(local) if is_mine || token < local.token => {
-                // What is stored is older than it should be, unless that is on its way.
+                // The stored entry is older than the one of this node: send that again, unless it is on its way.
                 self.local.change(session, Local::send_again);
                 return;
             }
@@ -380,7 +380,7 @@ impl<V: StoredEntry> Replica<V> {
         if known.is_some_and(|it| it.token > token) {
             return;
         }
-        // What was this node's is still to be replaced.
+        // An entry that this node wrote, and handed over, still has to be replaced.
         let missing = match known.map(|it| it.missing) {
             Some(moved @ Missing::Moved { .. }) if token.owner == members.me().node => moved,
             _ => Missing::No,

@@ -13,7 +13,7 @@ impl<V: StoredEntry> Replica<V> {
         owned.map(|(session, _)| session)
     }
 
-    /// The sessions that are shown to the watchers on this node, whoever has them.
+    /// The sessions that are shown to the watchers on this node, no matter which node has them.
     pub(crate) fn shown(&self) -> impl Iterator<Item = SessionId> {
         let local = self.local.iter().filter(|(_, it)| it.shown().is_some());
         let local = local.map(|(session, _)| session);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Put, StoredEntry};
+use super::{Hold, Put, StoredEntry};
 use crate::cluster::{FencingToken, Field, Guard, Op, Record};
 use crate::{Reason, SessionId, Timestamp};
 
@@ -85,7 +85,7 @@ pub(super) enum Removal {
 }
 
 impl<V> Wish<V> {
-    /// What the wish is once the store has carried it out. That an entry is gone is remembered until `until`.
+    /// The wish after the store has carried it out. A removal is remembered until `until`.
     pub(super) fn stored(self, until: Timestamp) -> Self {
         let progress = Progress::Stored;
         match self {
@@ -229,7 +229,7 @@ impl<V> Local<V> {
         }
     }
 
-    fn is_sent(&mut self) {
+    fn mark_sent(&mut self) {
         match &mut self.wish {
             Wish::Claim { sending, .. }
             | Wish::Leave { sending, .. }
@@ -259,7 +259,7 @@ impl<V: StoredEntry> Local<V> {
             return false;
         };
         let may_be_sent = matches!(progress, Progress::Sending(_) | Progress::Stored);
-        value == entry && *profile == how.profile && (may_be_sent || how.is_held)
+        value == entry && *profile == how.profile && (may_be_sent || how.hold == Hold::UntilNamed)
     }
 
     /// The operation that carries out the wish.
@@ -375,7 +375,7 @@ impl<V: StoredEntry> Locals<V> {
         let due = std::mem::take(&mut self.due).into_iter();
         let sent = due.filter_map(|session| {
             let local = self.each.get_mut(&session)?;
-            local.is_sent();
+            local.mark_sent();
             Some((session, local.token, local.op(session)))
         });
         sent.collect()

@@ -50,7 +50,7 @@ impl Memory {
         self.taken.get(&session).map(|(token, _)| *token)
     }
 
-    /// Forgets what was to be remembered until `now`. `held` is when something ends that is held of an entry.
+    /// Forgets everything that was to be remembered until `now`. `held` has the times at which entries stop being held.
     pub(super) fn forget(&mut self, now: Timestamp, held: impl Iterator<Item = Timestamp>) {
         self.taken.retain(|_, (_, until)| now < *until);
         self.writes_until = self.writes_until.filter(|until| now < *until);

@@ -22,11 +22,11 @@ use self::local::{Local, Locals, Progress, Removal, Sending, Wish};
 use self::memory::Memory;
 pub(crate) use self::remote::HOLD_AFTER_MOVE;
 use self::remote::{Missing, Remote};
-use self::sync::{Sync, When};
+use self::sync::{SyncState, When};
 use super::{FencingToken, Guard, Membership, Record, Request, SessionRecord, Subject};
 use crate::{Member, Reason, SessionId, Timestamp};
 
-/// How long a removal is remembered: a server that takes over may not know about it, and that shows only then.
+/// How long a removal is remembered, because a server that takes over may have missed it and still have the entry.
 const REMEMBERED: Duration = Duration::from_secs(20);
 /// The time after which the store is asked again if it did not answer.
 const RETRY: Duration = Duration::from_millis(500);
@@ -75,7 +75,7 @@ pub(crate) struct Replica<V> {
     /// The entries of other nodes' sessions.
     remote: BTreeMap<SessionId, Remote<V>>,
     memory: Memory,
-    sync: Sync,
+    sync: SyncState,
     /// The number of the last request to read the map.
     ask: u32,
     /// The tokens of the write that is under way, if one is.
@@ -105,8 +105,17 @@ pub(crate) struct Put {
     pub(crate) guard: Guard,
     /// The revision of the profile that the entry shows.
     pub(crate) profile: u64,
-    /// Whether the entry must not be sent yet.
-    pub(crate) is_held: bool,
+    /// Whether the entry may be sent.
+    pub(crate) hold: Hold,
+}
+
+/// Whether an entry that is put may be sent to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// It is sent.
+    No,
+    /// It must not be sent yet: the user's map does not name the place.
+    UntilNamed,
 }
 
 /// Whether an entry of this node's session counts.
@@ -164,7 +173,7 @@ impl<V> Default for Replica<V> {
             local: Locals::default(),
             remote: BTreeMap::new(),
             memory: Memory::default(),
-            sync: Sync::default(),
+            sync: SyncState::default(),
             ask: 0,
             writing: None,
             note: Note::default(),
@@ -191,7 +200,8 @@ impl<V: StoredEntry> Replica<V> {
         self.is_reading() && self.ask == ask
     }
 
-    /// Whether the store has, or may have, something else of this node's than it should, or may yet turn out to.
+    /// Whether the entries of this node in the store differ, or may still turn out to differ, from what this node wants
+    /// there.
     pub(crate) fn is_needed(&self) -> bool {
         let is_writing = self.writing.is_some() || self.local.has_due();
         is_writing || self.has_stray_note() || self.memory.ends_at().is_some()
@@ -238,7 +248,8 @@ impl<V: StoredEntry> Replica<V> {
         let token = self.next_token(now, epoch, members);
         self.remote.remove(&session);
         let (mut guard, mut progress) = (how.guard, Progress::DUE);
-        if how.is_held {
+        let is_held = how.hold == Hold::UntilNamed;
+        if is_held {
             progress = Progress::Held;
         }
         if let Some(local) = self.local.get(session) {
@@ -254,7 +265,7 @@ impl<V: StoredEntry> Replica<V> {
                 Wish::Entry {
                     progress: Progress::Void,
                     ..
-                } if how.is_held => Progress::Void,
+                } if is_held => Progress::Void,
                 Wish::Entry {
                     progress: Progress::Held,
                     ..
@@ -264,7 +275,7 @@ impl<V: StoredEntry> Replica<V> {
                 Wish::Gone {
                     removal: Removal::Sending(_),
                     ..
-                } if how.is_held => Progress::Void,
+                } if is_held => Progress::Void,
                 _ => progress,
             };
         }
@@ -339,8 +350,8 @@ impl<V: StoredEntry> Replica<V> {
         true
     }
 
-    /// Wants no entry of a session of this node to be there, unless somebody else has it by now: [`ReplicaChanges::left`],
-    /// [`ReplicaChanges::taken`] or [`ReplicaChanges::absent`]. Says whether that is to be waited for.
+    /// Asks the store to remove the entry of a session, unless another node has the session by now. Returns whether an
+    /// answer follows: [`ReplicaChanges::left`], [`ReplicaChanges::taken`] or [`ReplicaChanges::absent`].
     pub(crate) fn leave(
         &mut self,
         now: Timestamp,
@@ -400,7 +411,8 @@ impl<V: StoredEntry> Replica<V> {
         true
     }
 
-    /// Notes that this node was declared dead, so that nothing it wrote counts. What is still true is to be put once more.
+    /// Notes that this node was declared dead, so that nothing it wrote counts. Entries that are still true have to be put
+    /// once more.
     pub(super) fn void(&mut self, now: Timestamp, members: &Membership) {
         let mut claims = Vec::new();
         self.local
@@ -481,9 +493,9 @@ impl<V: StoredEntry> Replica<V> {
                 Vec::new()
             }
             (false, true) => {
-                self.sync = Sync::Closed;
+                self.sync = SyncState::Closed;
                 out.push(Request::Close(subject.clone()));
-                // What it wrote itself is still to be replaced or removed, whoever has the session now.
+                // Entries that it wrote itself still have to be replaced or removed, no matter which node has the session.
                 let me = members.me().node;
                 let remote = std::mem::take(&mut self.remote).into_iter();
                 let (mine, others): (_, BTreeMap<_, _>) =

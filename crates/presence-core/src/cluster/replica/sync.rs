@@ -8,7 +8,7 @@ pub(super) const EARLY_MAX: usize = 64;
 
 /// How far the copy agrees with the store.
 #[derive(Debug, Default)]
-pub(super) enum Sync {
+pub(super) enum SyncState {
     /// The map is not followed.
     #[default]
     Closed,
@@ -18,8 +18,7 @@ pub(super) enum Sync {
     UpToDate {
         /// `None` if the map is empty.
         clock: Option<Clock>,
-        /// Another version that the store is said to have. Its patch may be on its way.
-        suspect: Option<Option<Clock>>,
+        suspect: Suspect,
     },
     /// The copy has missed something after the version `clock`, so the map is read again.
     Stale {
@@ -27,6 +26,24 @@ pub(super) enum Sync {
         clock: Option<Clock>,
         reading: Reading,
     },
+}
+
+/// Another version that the store is said to have, and that the copy does not have. Its patch may be on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suspect {
+    /// There is none.
+    None,
+    /// The store is said to have an empty map.
+    Empty,
+    /// The store is said to have the map in this version.
+    At(Clock),
+}
+
+impl Suspect {
+    /// The suspicion that the map of the store is at `clock`, or empty if that is `None`.
+    pub(super) fn of(clock: Option<Clock>) -> Self {
+        clock.map_or(Suspect::Empty, Suspect::At)
+    }
 }
 
 /// How far the reading of a map has got.
@@ -65,9 +82,9 @@ impl Reading {
     }
 }
 
-impl Sync {
+impl SyncState {
     pub(super) fn is_followed(&self) -> bool {
-        !matches!(self, Sync::Closed)
+        !matches!(self, SyncState::Closed)
     }
 
     /// Whether the map is being read.
@@ -78,28 +95,28 @@ impl Sync {
     /// The version of the map that the copy has.
     pub(super) fn clock(&self) -> Option<Clock> {
         match self {
-            Sync::UpToDate { clock, .. } | Sync::Stale { clock, .. } => *clock,
-            Sync::Closed | Sync::Opening(_) => None,
+            SyncState::UpToDate { clock, .. } | SyncState::Stale { clock, .. } => *clock,
+            SyncState::Closed | SyncState::Opening(_) => None,
         }
     }
 
     /// Notes that the copy has this version now.
     pub(super) fn advance(&mut self, to: Option<Clock>) {
         match self {
-            Sync::UpToDate { clock, suspect } => (*clock, *suspect) = (to, None),
-            Sync::Stale { clock, .. } => *clock = to,
-            Sync::Closed | Sync::Opening(_) => {}
+            SyncState::UpToDate { clock, suspect } => (*clock, *suspect) = (to, Suspect::None),
+            SyncState::Stale { clock, .. } => *clock = to,
+            SyncState::Closed | SyncState::Opening(_) => {}
         }
     }
 
     /// Notes that something was missed: the map has to be read, or read once more. If it is not followed, it is not read.
     pub(super) fn want(&mut self, when: When) {
         match self {
-            Sync::Closed => {}
-            Sync::Opening(reading) | Sync::Stale { reading, .. } => reading.want(when),
-            Sync::UpToDate { clock, .. } => {
+            SyncState::Closed => {}
+            SyncState::Opening(reading) | SyncState::Stale { reading, .. } => reading.want(when),
+            SyncState::UpToDate { clock, .. } => {
                 let (clock, reading) = (*clock, Reading::Due(when));
-                *self = Sync::Stale { clock, reading };
+                *self = SyncState::Stale { clock, reading };
             }
         }
     }
@@ -123,7 +140,7 @@ impl Sync {
 
     /// Follows the map. It is being read from now on.
     pub(super) fn open(&mut self) {
-        *self = Sync::Opening(Reading::start());
+        *self = SyncState::Opening(Reading::start());
     }
 
     /// Starts to read the map, if it has to be read.
@@ -150,21 +167,21 @@ impl Sync {
             return None;
         };
         let finished = (std::mem::take(early), *again);
-        let suspect = None;
-        *self = Sync::UpToDate { clock, suspect };
+        let suspect = Suspect::None;
+        *self = SyncState::UpToDate { clock, suspect };
         Some(finished)
     }
 
     /// Adds a patch to those that wait while the map is being read. Gives it back if the map is followed and not being read.
     pub(super) fn delay(&mut self, patch: Patch) -> Option<Patch> {
         match self {
-            Sync::UpToDate { .. }
-            | Sync::Stale {
+            SyncState::UpToDate { .. }
+            | SyncState::Stale {
                 reading: Reading::Due(_),
                 ..
             } => return Some(patch),
-            Sync::Opening(Reading::UnderWay { early, .. })
-            | Sync::Stale {
+            SyncState::Opening(Reading::UnderWay { early, .. })
+            | SyncState::Stale {
                 reading: Reading::UnderWay { early, .. },
                 ..
             } => {
@@ -172,27 +189,27 @@ impl Sync {
                     early.push(patch);
                 }
             }
-            Sync::Closed | Sync::Opening(Reading::Due(_)) => {}
+            SyncState::Closed | SyncState::Opening(Reading::Due(_)) => {}
         }
         None
     }
 
     /// Whether the map has been read since it is followed.
     pub(super) fn was_read(&self) -> bool {
-        matches!(self, Sync::UpToDate { .. } | Sync::Stale { .. })
+        matches!(self, SyncState::UpToDate { .. } | SyncState::Stale { .. })
     }
 
     fn reading(&self) -> Option<&Reading> {
         match self {
-            Sync::Opening(reading) | Sync::Stale { reading, .. } => Some(reading),
-            Sync::Closed | Sync::UpToDate { .. } => None,
+            SyncState::Opening(reading) | SyncState::Stale { reading, .. } => Some(reading),
+            SyncState::Closed | SyncState::UpToDate { .. } => None,
         }
     }
 
     fn reading_mut(&mut self) -> Option<&mut Reading> {
         match self {
-            Sync::Opening(reading) | Sync::Stale { reading, .. } => Some(reading),
-            Sync::Closed | Sync::UpToDate { .. } => None,
+            SyncState::Opening(reading) | SyncState::Stale { reading, .. } => Some(reading),
+            SyncState::Closed | SyncState::UpToDate { .. } => None,
         }
     }
 }

@@ -36,14 +36,14 @@ impl Harness {
     }
 
     fn put(&mut self, number: u128, epoch: u32) -> Verdict {
-        self.put_as(number, epoch, false)
+        self.put_as(number, epoch, Hold::No)
     }
 
-    fn put_as(&mut self, number: u128, epoch: u32, is_held: bool) -> Verdict {
+    fn put_as(&mut self, number: u128, epoch: u32, hold: Hold) -> Verdict {
         let how = Put {
             guard: Guard::Newer,
             profile: 0,
-            is_held,
+            hold,
         };
         let value = member(number);
         let replica = &mut self.replica;
@@ -179,7 +179,7 @@ fn a_removal_that_waits_is_not_forgotten_for_an_entry_that_never_follows() {
     assert!(!is_removal(&harness.writes()[0]));
     harness.remove(1);
     // The store is away. Meanwhile the session wants to be shown again, once the user's map names the place.
-    harness.put_as(1, 0, true);
+    harness.put_as(1, 0, Hold::UntilNamed);
     assert!(harness.writes().is_empty());
     harness.remove(1);
     assert!(is_removal(&harness.writes()[0]));
@@ -189,7 +189,7 @@ fn a_removal_that_waits_is_not_forgotten_for_an_entry_that_never_follows() {
     harness.writes();
     harness.remove(2);
     harness.asks();
-    harness.put_as(2, 0, true);
+    harness.put_as(2, 0, Hold::UntilNamed);
     harness.replica.written(harness.now, None, &harness.members);
     harness.wait(5);
     harness.remove(2);

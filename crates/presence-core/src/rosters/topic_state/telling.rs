@@ -39,7 +39,7 @@ impl TopicState {
         };
         if self.is_big || watching == Watching::Summary {
             tell(Arc::new(self.summary(topic, limits)));
-            // A summary does not say who is typing, and whoever lost track may think that somebody still is.
+            // A summary does not say who is typing, and a client that missed events may think that somebody still is.
             let mut typing = self.fleeting.typing_as_told();
             typing.truncate(limits.typing_max);
             if !typing.is_empty() || have.is_some() {
@@ -52,7 +52,7 @@ impl TopicState {
             }
             return;
         }
-        // What is kept of earlier changes is without everyone.
+        // The events that are kept of earlier changes do not have everyone.
         let have = have.filter(|_| watching != Watching::Whole);
         match have.and_then(|have| self.missing(have, limits)) {
             Some(missing) => {
@@ -99,7 +99,7 @@ impl TopicState {
             topic: topic.clone(),
             clock: self.clock,
             people,
-            // Of everyone, as the people are: who keeps the list by changes could not make up for those left out.
+            // All users who type and all cursors, because a client that applies changes never learns of those left out.
             typing: self.fleeting.typing_as_told(),
             cursors: self.fleeting.cursors(),
         });
@@ -170,7 +170,7 @@ impl TopicState {
         load: Load,
         out: &mut Vec<Effect<A>>,
     ) {
-        self.pace.is_over(now);
+        self.pace.allow_now(now);
         self.tell(now, topic, limits, load, out);
     }
 
@@ -234,12 +234,12 @@ impl TopicState {
         }
         self.pace.spoke(now, load, self.roster.len(), self.is_big);
         if self.fleeting.is_dirty() {
-            // It was over a limit.
+            // Some typing or cursors were over a limit.
             self.pace.not_before(self.fleeting.window_ends_at());
         }
     }
 
-    /// Nobody was here as far as was told, and that changes now.
+    /// Begins a new epoch for a topic that was last told to be empty, and tells the empty state in it.
     fn tell_beginning<A>(
         &mut self,
         newcomer: Option<SessionId>,
@@ -304,7 +304,7 @@ impl TopicState {
             ),
         };
         self.is_big = self.roster.len() > people || self.roster.weight() > bytes;
-        // Also where nobody wants it: when the next one is due is not to tell whether somebody did.
+        // This is done even if nobody watches the summary. Otherwise the time of the next one would tell whether somebody had.
         self.summary_due = true;
         if self.is_big || was_big {
             self.history.clear();

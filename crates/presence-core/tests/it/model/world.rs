@@ -346,7 +346,7 @@ impl World {
                 }
                 self.tell_user(
                     user,
-                    users::Input::Left {
+                    users::Input::Ended {
                         by,
                         cause: Cause::Client,
                     },
@@ -400,7 +400,7 @@ impl World {
                 self.naive.user(user).depart(by, &place);
                 self.tell_user(
                     user,
-                    users::Input::Departed {
+                    users::Input::LeftChannel {
                         by,
                         channel,
                         reply_to,

@@ -203,7 +203,7 @@ impl World<'_> {
         let at = self.now + latency + self.chance.within(1..4);
         let driver = &mut self.nodes[node];
         let (skew, life) = (driver.skew_ms, driver.life);
-        if let (Request::Write(write) | Request::Fence { write, .. }, Some(machine)) =
+        if let (Request::Write(write) | Request::HidePlace { write, .. }, Some(machine)) =
             (&mut request, &driver.machine)
         {
             write.until = Some(machine.lease_ends());
@@ -212,11 +212,11 @@ impl World<'_> {
             (super::START + self.now).saturating_add_signed(skew),
         );
         let may_write = driver.machine.as_ref().is_some_and(|it| it.may_write(time));
-        if let Request::Fence { user, write } = request {
+        if let Request::HidePlace { user, write } = request {
             if !may_write {
-                return self.fenced(node, self.now + 1, user, &write, false);
+                return self.place_hidden(node, self.now + 1, user, &write, false);
             }
-            let call = Call::Ask(Request::Fence { user, write });
+            let call = Call::Ask(Request::HidePlace { user, write });
             return self.at(at, Event::AtStore(node, life, call));
         }
         let is_write = matches!(request, Request::Write(_));
@@ -260,11 +260,11 @@ impl World<'_> {
     }
 
     /// A place was told that a user hides, or not.
-    fn fenced(&mut self, node: usize, at: u64, user: UserId, write: &Write, is_done: bool) {
+    fn place_hidden(&mut self, node: usize, at: u64, user: UserId, write: &Write, is_done: bool) {
         let Subject::Topic(topic) = write.subject.clone() else {
             return;
         };
-        let reply = Reply::Fenced { topic, is_done };
+        let reply = Reply::PlaceHidden { topic, is_done };
         let input = Input::Stored(Subject::User(user), reply);
         self.post(node, at, ToNode::Input(input));
     }
@@ -347,7 +347,7 @@ impl World<'_> {
                     self.publish(&write.subject, &Reply::Patched(patch));
                 }
             }
-            Call::Ask(Request::Fence { user, write }) => {
+            Call::Ask(Request::HidePlace { user, write }) => {
                 let is_real = self.script.planted != Planted::HidesOwnOnly;
                 if let Some((_, Some(patch))) = is_done
                     .then(|| self.store.write(self.now, &write))
@@ -358,7 +358,7 @@ impl World<'_> {
                     self.publish(&write.subject, &Reply::Patched(patch));
                 }
                 if is_alive {
-                    self.fenced(node, at, user, &write, is_known);
+                    self.place_hidden(node, at, user, &write, is_known);
                 }
             }
             Call::Ask(Request::Write(write)) => {
@@ -460,7 +460,7 @@ impl World<'_> {
         if is_removal || wakes_at <= self.now {
             return;
         }
-        if let Call::Ask(Request::Write(write) | Request::Fence { write, .. }) = call {
+        if let Call::Ask(Request::Write(write) | Request::HidePlace { write, .. }) = call {
             let late = Call::Late(write.clone());
             self.at(wakes_at, Event::AtStore(node, life, late));
         }

@@ -93,7 +93,7 @@ impl Machines {
             Input::Roster(input) => self.place(now, input, out),
             Input::Stored(Subject::Node(_), _) => {}
             Input::Stored(Subject::Topic(topic), reply) => {
-                self.place(now, rosters::Input::Heard { topic, reply }, out);
+                self.place(now, rosters::Input::Stored { topic, reply }, out);
             }
             Input::Leases(input) => {
                 let mut effects = Vec::new();

@@ -137,8 +137,10 @@ impl World<'_> {
             return;
         };
         let mut wishes = Vec::new();
-        if let node::Input::Stored(_, Reply::Written(None) | Reply::Fenced { is_done: false, .. }) =
-            &input
+        if let node::Input::Stored(
+            _,
+            Reply::Written(None) | Reply::PlaceHidden { is_done: false, .. },
+        ) = &input
         {
             let input = node::Input::Leases(nodes::Input::Troubled);
             machine.handle(time, input, &mut wishes);
@@ -255,7 +257,7 @@ impl World<'_> {
             Said_::Heard => users::Input::Heard { by },
             Said_::Left => {
                 self.nodes[node].close(socket);
-                users::Input::Left {
+                users::Input::Ended {
                     by,
                     cause: Cause::Client,
                 }
@@ -274,7 +276,7 @@ impl World<'_> {
                     reply_to: Some(reply_to),
                 }
             }
-            Said_::Depart(room) => users::Input::Departed {
+            Said_::Depart(room) => users::Input::LeftChannel {
                 by,
                 channel: channel(room),
                 reply_to: None,

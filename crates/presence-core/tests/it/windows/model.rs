@@ -225,7 +225,7 @@ impl World {
             unreachable!()
         };
         let reply_to = None;
-        let input = users::Input::Departed {
+        let input = users::Input::LeftChannel {
             by,
             channel,
             reply_to,
@@ -239,7 +239,7 @@ impl World {
             return;
         };
         let cause = Cause::Client;
-        self.tell(node, number, users::Input::Left { by, cause });
+        self.tell(node, number, users::Input::Ended { by, cause });
         self.on.remove(&label);
         self.inside.remove(&label);
     }

@@ -10,7 +10,7 @@ use crate::clock::WallClock;
 use crate::pending::every;
 
 /// Stores the sessions of one shard of users.
-pub(crate) struct Memory {
+pub(crate) struct SessionJournal {
     sessions: Arc<dyn Sessions>,
     /// The part that belongs to the shard.
     part: usize,
@@ -18,9 +18,9 @@ pub(crate) struct Memory {
     changes: Vec<SessionChange>,
 }
 
-impl Memory {
+impl SessionJournal {
     pub(crate) fn new(sessions: Arc<dyn Sessions>, part: usize) -> Self {
-        Memory {
+        SessionJournal {
             sessions,
             part,
             changes: Vec::new(),

@@ -19,12 +19,12 @@ use crate::counters::Counters;
 use crate::delivery::Ended;
 use crate::hooks::Changes;
 use crate::link::Link;
-use crate::mailbox::{PeopleCount, PeopleMessage, ReplyTo, RosterMessage, Watch, Welcome};
-use crate::memory::Memory;
+use crate::mailbox::{PeopleCount, ReplyTo, RosterMessage, UserMessage, Watch, Welcome};
 use crate::pending::sleep_until;
 use crate::profile_writer::{Answers, ProfileWriter, Unread, WriterEvent};
 use crate::save_outcomes::SaveOutcomes;
 use crate::send_queue::SendQueue;
+use crate::session_journal::SessionJournal;
 use crate::shards::Shards;
 use crate::shared_event::SharedEvent;
 
@@ -34,7 +34,7 @@ const MESSAGES_KEPT: usize = 256;
 /// The queue of a connection that wants to be let in, and who waits for the answer.
 type WaitingConnection = (Arc<SendQueue>, oneshot::Sender<Result<Welcome, Refusal>>);
 
-pub(crate) struct People<P> {
+pub(crate) struct UserShard<P> {
     clock: WallClock,
     users: Users<ReplyTo>,
     writer: ProfileWriter<P>,
@@ -46,11 +46,11 @@ pub(crate) struct People<P> {
     /// Where the outcomes of saves are reported, to acknowledge the rows of the outbox.
     save_outcomes: Option<SaveOutcomes>,
     /// Where the sessions are stored for the next process, if they are.
-    memory: Option<Memory>,
+    journal: Option<SessionJournal>,
     /// Requests that had no room on their way to the store, and must not be lost.
     unsent: Vec<Request>,
     /// Whether the shared store does not answer.
-    is_alone: bool,
+    is_store_away: bool,
     counters: Arc<Counters>,
     /// The live connection of each session.
     connections: HashMap<SessionId, (u32, Arc<SendQueue>)>,
@@ -61,7 +61,7 @@ pub(crate) struct People<P> {
     changes: Option<Arc<Changes>>,
 }
 
-impl<P: Profiles> People<P> {
+impl<P: Profiles> UserShard<P> {
     pub(crate) fn new(
         clock: WallClock,
         users: Users<ReplyTo>,
@@ -71,7 +71,7 @@ impl<P: Profiles> People<P> {
         save_outcomes: Option<SaveOutcomes>,
         counters: Arc<Counters>,
     ) -> Self {
-        People {
+        UserShard {
             stops: 0,
             clock,
             users,
@@ -79,9 +79,9 @@ impl<P: Profiles> People<P> {
             rosters,
             link,
             save_outcomes,
-            memory: None,
+            journal: None,
             unsent: Vec::new(),
-            is_alone: false,
+            is_store_away: false,
             counters,
             connections: HashMap::new(),
             watchers: HashMap::new(),
@@ -90,7 +90,7 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    /// The same shard, which changes in `changes` whose looks are different.
+    /// The same shard. It reports to `changes` which users look different to others.
     pub(crate) fn announcing(mut self, changes: Arc<Changes>) -> Self {
         self.users.announce_looks();
         self.changes = Some(changes);
@@ -104,15 +104,15 @@ impl<P: Profiles> People<P> {
     }
 
     /// The same shard, which stores its sessions for the next process.
-    pub(crate) fn remembering(mut self, memory: Memory) -> Self {
+    pub(crate) fn remembering(mut self, journal: SessionJournal) -> Self {
         self.users.keep_sessions();
-        self.memory = Some(memory);
+        self.journal = Some(journal);
         self
     }
 
     /// Runs until it is told to stop, or until nobody is left who could send a message. Each turn of the loop takes
     /// everything that is in the mailbox, and then ends what has expired.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<PeopleMessage>) {
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<UserMessage>) {
         let mut effects = Vec::new();
         let mut messages = Vec::with_capacity(MESSAGES_KEPT);
         let turn_max = inbox.max_capacity();
@@ -126,7 +126,7 @@ impl<P: Profiles> People<P> {
                     }
                     self.look_whether_it_woke().await;
                     for message in messages.drain(..) {
-                        if let PeopleMessage::Stop(done) = message {
+                        if let UserMessage::Stop(done) = message {
                             self.keep_everything().await;
                             let _ = done.send(());
                             return;
@@ -165,29 +165,29 @@ impl<P: Profiles> People<P> {
         }
     }
 
-    async fn take(&mut self, message: PeopleMessage, effects: &mut Vec<Effect<ReplyTo>>) {
+    async fn take(&mut self, message: UserMessage, effects: &mut Vec<Effect<ReplyTo>>) {
         match message {
-            PeopleMessage::Happened(user, input) => {
-                if let Input::Left { by, .. } | Input::Vanished { by, .. } = &input {
+            UserMessage::Happened(user, input) => {
+                if let Input::Ended { by, .. } | Input::Vanished { by, .. } = &input {
                     self.forget(*by);
                 }
                 self.handle(&user, input, effects).await;
             }
-            PeopleMessage::Stored(user, reply) => {
+            UserMessage::Stored(user, reply) => {
                 self.handle(&user, Input::Stored(reply), effects).await;
             }
-            PeopleMessage::News(news) => self.hear(news).await,
-            PeopleMessage::Away(is_alone) => {
-                self.is_alone = is_alone;
-                let shared = alone(is_alone);
+            UserMessage::News(news) => self.hear(news).await,
+            UserMessage::Away(is_away) => {
+                self.is_store_away = is_away;
+                let shared = store_away(is_away);
                 for (_, send_queue) in self.connections.values() {
                     send_queue.tell(&shared);
                 }
             }
-            PeopleMessage::Forward(topic, message) => {
+            UserMessage::Forward(topic, message) => {
                 let _ = self.rosters.of(&topic).send(message).await;
             }
-            PeopleMessage::Watch {
+            UserMessage::Watch {
                 user,
                 watcher,
                 send_queue,
@@ -196,7 +196,7 @@ impl<P: Profiles> People<P> {
                 let watcher = (watcher, send_queue);
                 self.watch(user, watcher, reply_to, effects).await;
             }
-            PeopleMessage::Unwatch {
+            UserMessage::Unwatch {
                 user,
                 watcher,
                 send_queue,
@@ -205,13 +205,13 @@ impl<P: Profiles> People<P> {
                     self.handle(&user, Input::Unwatched, effects).await;
                 }
             }
-            PeopleMessage::Count(reply) => {
+            UserMessage::Count(reply) => {
                 let _ = reply.send(PeopleCount {
                     online: self.users.online(),
                     waiting_since: self.writer.oldest(),
                 });
             }
-            PeopleMessage::Report(user, reply) => {
+            UserMessage::Report(user, reply) => {
                 let now = self.clock.now();
                 self.history.expire(now);
                 let _ = reply.send(UserReport {
@@ -219,11 +219,11 @@ impl<P: Profiles> People<P> {
                     ..self.users.report(now, &user)
                 });
             }
-            PeopleMessage::Recorded(channel, reply) => {
+            UserMessage::Recorded(channel, reply) => {
                 self.history.expire(self.clock.now());
                 let _ = reply.send(self.history.of_channel(&channel, RECORDED_MAX));
             }
-            PeopleMessage::Recent {
+            UserMessage::Recent {
                 query,
                 place: (node, ring),
                 reply,
@@ -231,16 +231,16 @@ impl<P: Profiles> People<P> {
                 self.history.expire(self.clock.now());
                 let _ = reply.send(self.history.recent(&query, node, ring));
             }
-            PeopleMessage::Unrecord(user, done) => {
+            UserMessage::Unrecord(user, done) => {
                 self.history.erase(&user);
                 let _ = done.send(());
             }
-            PeopleMessage::Orphaned(who, orphan) => self.record_orphan(who, orphan),
-            PeopleMessage::Hold(span, done) => {
+            UserMessage::Orphaned(who, orphan) => self.record_orphan(who, orphan),
+            UserMessage::Hold(span, done) => {
                 self.users.hold(self.clock.now(), span);
                 let _ = done.send(());
             }
-            PeopleMessage::Stop(_) => {}
+            UserMessage::Stop(_) => {}
         }
     }
 
@@ -290,10 +290,10 @@ impl<P: Profiles> People<P> {
     ) {
         let is_erasing = matches!(input, Input::Erased { .. });
         self.users.handle(self.clock.now(), user, input, effects);
-        if let Some(memory) = &mut self.memory {
+        if let Some(journal) = &mut self.journal {
             let changes = effects.extract_if(.., |it| matches!(it, Effect::Remember(_)));
-            memory.collect(changes);
-            memory.write(&self.users, self.clock.now(), is_erasing);
+            journal.collect(changes);
+            journal.write(&self.users, self.clock.now(), is_erasing);
         }
         for effect in effects.drain(..) {
             self.perform(user, effect).await;
@@ -311,10 +311,10 @@ impl<P: Profiles> People<P> {
 
     /// Takes the effects out that have to be remembered, and writes them before anything else is performed.
     fn remember(&mut self, effects: &mut Vec<(UserId, Effect<ReplyTo>)>) {
-        if let Some(memory) = &mut self.memory {
+        if let Some(journal) = &mut self.journal {
             let changes = effects.extract_if(.., |(_, it)| matches!(it, Effect::Remember(_)));
-            memory.collect(changes.map(|(_, effect)| effect));
-            memory.write(&self.users, self.clock.now(), false);
+            journal.collect(changes.map(|(_, effect)| effect));
+            journal.write(&self.users, self.clock.now(), false);
         }
     }
 
@@ -355,7 +355,7 @@ impl<P: Profiles> People<P> {
             return;
         };
         let subject = match &request {
-            Request::Fence { user, .. } => Subject::User(user.clone()),
+            Request::HidePlace { user, .. } => Subject::User(user.clone()),
             request => request.subject().clone(),
         };
         if matches!(request, Request::Open { .. }) {
@@ -483,7 +483,7 @@ impl<P: Profiles> People<P> {
                 if let ReplyTo::Reader(send_queue) = &reply_to
                     && self.link.is_some()
                 {
-                    send_queue.tell(&alone(self.is_alone));
+                    send_queue.tell(&store_away(self.is_store_away));
                 }
                 reply_to.answer(Ok(it));
             }
@@ -499,8 +499,8 @@ impl<P: Profiles> People<P> {
         restored: bool,
         (send_queue, reply): WaitingConnection,
     ) {
-        if self.is_alone {
-            send_queue.tell(&alone(true));
+        if self.is_store_away {
+            send_queue.tell(&store_away(true));
         }
         let entry = (connection.epoch, send_queue);
         self.connections.insert(connection.session, entry);
@@ -579,7 +579,7 @@ impl<P: Profiles> People<P> {
     }
 }
 
-impl<P> Drop for People<P> {
+impl<P> Drop for UserShard<P> {
     /// Ends the connections of the shard with it, however it ends: nobody would tell them anything any more.
     fn drop(&mut self) {
         for (_, send_queue) in self.connections.values() {
@@ -589,6 +589,6 @@ impl<P> Drop for People<P> {
 }
 
 /// The event that says whether this node works on its own, because the shared store is away.
-fn alone(is_alone: bool) -> Arc<SharedEvent> {
+fn store_away(is_alone: bool) -> Arc<SharedEvent> {
     Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()))
 }
