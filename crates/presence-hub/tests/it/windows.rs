@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use presence_core::{Event, Limits, Meta, Refusal, Span, Topic, Window};
 use presence_embedded::ProfileMemory;
-use presence_hub::{Delivery, Hub, Session, Settings};
+use presence_hub::{Delivery, Hub, Reference, Session, Settings};
 use tokio::time::timeout;
 
 use crate::support::{channel, connect, resume, user};
@@ -91,9 +91,9 @@ async fn who_reads_nothing_is_sent_the_rows_again_and_has_them_right() {
         crowd.push(session);
     }
     let mut eve = connect(&hub, "eve").await;
-    eve.open_window(topic(), 1, window(5), Some("1".into()))
+    eve.open_window(topic(), 1, window(5), Some(Reference(1)))
         .unwrap();
-    eve.open_window(topic(), 2, window(3), Some("2".into()))
+    eve.open_window(topic(), 2, window(3), Some(Reference(2)))
         .unwrap();
     let mut rows = Rows::default();
     rows.read(&mut eve, SOON).await;
@@ -128,8 +128,13 @@ async fn a_window_too_many_is_refused_and_the_others_are_as_they_were() {
     let hub = Hub::start(settings, Arc::new(ProfileMemory::new()));
     let (mut ann, mut eve) = (connect(&hub, "ann").await, connect(&hub, "eve").await);
     for (number, rows) in [(1, 1), (2, 2), (3, 3)] {
-        eve.open_window(topic(), number, window(rows), Some("x".into()))
-            .unwrap();
+        eve.open_window(
+            topic(),
+            number,
+            window(rows),
+            Some(Reference(number.into())),
+        )
+        .unwrap();
     }
     let mut of_eve = Rows::default();
     of_eve.read(&mut eve, SOON).await;
