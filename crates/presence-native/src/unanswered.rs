@@ -23,7 +23,7 @@ impl<T> Default for Unanswered<T> {
 
 impl<T> Unanswered<T> {
     /// A reference for the next command.
-    pub fn next(&mut self) -> Reference {
+    pub fn reference(&mut self) -> Reference {
         self.next += 1;
         Reference(self.next)
     }
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn each_command_is_answered_once() {
         let mut unanswered = Unanswered::default();
-        let [first, refused, second] = [0; 3].map(|_| unanswered.next());
+        let [first, refused, second] = [0; 3].map(|_| unanswered.reference());
         unanswered.note(first, "first");
         unanswered.note(second, "second");
         assert_eq!(unanswered.answered(second), Some("second"));

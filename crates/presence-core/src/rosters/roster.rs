@@ -14,7 +14,7 @@ pub(super) struct Roster {
     people: HashMap<UserId, Arc<Person>>,
     order: BTreeSet<(Timestamp, UserId)>,
     /// Everyone by name, while somebody wants that order.
-    names: Option<Box<BTreeSet<NameKey>>>,
+    names: Option<BTreeSet<NameKey>>,
     /// The approximate size of the list of everyone, in bytes.
     weight: usize,
 }
@@ -95,7 +95,7 @@ impl Roster {
     pub(super) fn index_names(&mut self) {
         if self.names.is_none() {
             let names = self.people.values().map(|it| name_key(it)).collect();
-            self.names = Some(Box::new(names));
+            self.names = Some(names);
         }
     }
 
@@ -106,7 +106,7 @@ impl Roster {
 
     /// How many people are sorted by name; `None` while nobody is.
     pub(super) fn names_len(&self) -> Option<usize> {
-        self.names.as_ref().map(|it| it.len())
+        self.names.as_ref().map(BTreeSet::len)
     }
 
     /// The place of `user` among the names, while these are sorted.

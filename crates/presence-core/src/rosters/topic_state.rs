@@ -1,6 +1,7 @@
 //! One channel or workspace: who is there, and what its watchers were told.
 
 mod telling;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! - A window that opens is sent its rows as they are at that moment ([`Event::Window`]). From then on it is sent what has
 //!   changed in its rows ([`Event::WindowChanges`]) whenever the topic speaks, so at most once a second in a big room.
 //! - The rows are taken from the roster, which is sorted by when people joined at all times. It is sorted by name while a
-//!   window of that order is open, and [`NAMES_KEPT`] longer, so that nobody makes it sort again and again.
+//!   window of that order is open, and `NAMES_KEPT` longer, so that nobody makes it sort again and again.
 //! - When the topic speaks, a window is looked at only if one of its rows was touched, or somebody who was touched is in
 //!   its range now. Then its rows are read again, which are [`WINDOW_ROWS_MAX`](crate::WINDOW_ROWS_MAX) at most. So the
 //!   cost of a change grows with the windows and with the logarithm of the people, and not with the people.
@@ -16,47 +16,38 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::effect::{Effect, Hearers};
 use super::roster::Roster;
-use super::topic_state::TopicState;
-use crate::window::{JoinedKey, Kind, NameKey, joined_key, name_key, row_of};
-use crate::{
-    Event, Limits, Order, Person, Refusal, Row, SessionId, Span, Timestamp, Timing, Topic, UserId,
-    Window,
-};
-
-/// How long a roster stays sorted by name after the last window or question that needed it.
-const NAMES_KEPT: Duration = Duration::from_secs(60);
+use crate::window::{JoinedKey, Kind, NameKey, joined_key, name_key};
+use crate::{Event, Order, Person, Refusal, Row, SessionId, Timestamp, Topic, UserId, Window};
 
 /// The number of a window, and the rows that it has.
-type Key = (u32, Window);
+pub(super) type Key = (u32, Window);
 
 /// All windows that are open on one topic.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
     /// The window that each session has open under each of its numbers.
-    opened: BTreeMap<(SessionId, u32), Window>,
-    shown: BTreeMap<Key, Shown>,
+    pub(super) opened: BTreeMap<(SessionId, u32), Window>,
+    pub(super) shown: BTreeMap<Key, Shown>,
     /// The number of people that all windows were last told.
-    count: usize,
+    pub(super) count: usize,
     /// Whether a window was told another number of people when it opened.
-    is_uneven: bool,
+    pub(super) is_uneven: bool,
     /// When the number of people may be told again.
-    counts_at: Timestamp,
+    pub(super) counts_at: Timestamp,
 }
 
 /// One window, with everybody who has it open.
 #[derive(Debug, Default)]
-struct Shown {
-    sessions: BTreeSet<SessionId>,
+pub(super) struct Shown {
+    pub(super) sessions: BTreeSet<SessionId>,
     /// The rows as they were last told.
-    rows: Vec<Arc<Person>>,
+    pub(super) rows: Vec<Arc<Person>>,
     /// Whether the first rows were told. They are not before the entries of other nodes are known.
-    is_told: bool,
+    pub(super) is_told: bool,
     /// The first event of whoever opens it, until something changes.
-    state: Option<Arc<Event>>,
+    pub(super) state: Option<Arc<Event>>,
 }
 
 impl Windows {
@@ -64,7 +55,7 @@ impl Windows {
         self.opened.is_empty()
     }
 
-    fn has_names(&self) -> bool {
+    pub(super) fn has_names(&self) -> bool {
         let mut windows = self.shown.keys();
         windows.any(|(_, window)| window.span().order() == Order::Name)
     }
@@ -76,7 +67,7 @@ impl Windows {
     }
 
     /// Opens `window` for a session, in place of the one that it has open under the same number.
-    fn open(
+    pub(super) fn open(
         &mut self,
         session: SessionId,
         (number, window): Key,
@@ -100,7 +91,7 @@ impl Windows {
         Ok(())
     }
 
-    fn close(&mut self, session: SessionId, number: u32) {
+    pub(super) fn close(&mut self, session: SessionId, number: u32) {
         let Some(window) = self.opened.remove(&(session, number)) else {
             return;
         };
@@ -116,7 +107,7 @@ impl Windows {
 
 impl Shown {
     /// The rows as they were last told, with the number of people now.
-    fn state(&mut self, topic: &Topic, number: u32, count: usize) -> Arc<Event> {
+    pub(super) fn state(&mut self, topic: &Topic, number: u32, count: usize) -> Arc<Event> {
         if let Some(state) = &self.state
             && matches!(**state, Event::Window { count: told, .. } if told == count)
         {
@@ -133,7 +124,7 @@ impl Shown {
     }
 
     /// Whether the rows may be others, because somebody was touched.
-    fn is_affected(&self, window: &Window, touched: &Touched) -> bool {
+    pub(super) fn is_affected(&self, window: &Window, touched: &Touched) -> bool {
         let is_full = self.rows.len() >= window.rows();
         let last = self.rows.last().filter(|_| is_full);
         let enters = match &window.span().0 {
@@ -151,7 +142,7 @@ impl Shown {
     }
 
     /// Replaces the rows. Returns who left, and the rows that are new or different, each with its place.
-    fn replace(&mut self, rows: Vec<Arc<Person>>) -> (Vec<UserId>, Vec<Row>) {
+    pub(super) fn replace(&mut self, rows: Vec<Arc<Person>>) -> (Vec<UserId>, Vec<Row>) {
         let before = std::mem::replace(&mut self.rows, rows);
         let before: BTreeMap<&UserId, &Arc<Person>> =
             before.iter().map(|it| (&it.user, it)).collect();
@@ -208,157 +199,5 @@ impl Touched {
             joined,
             names,
         }
-    }
-}
-
-impl TopicState {
-    /// Opens, moves or repeats a window of a session.
-    pub(super) fn open_window<A>(
-        &mut self,
-        topic: &Topic,
-        session: SessionId,
-        (number, window): Key,
-        limits: &Limits,
-        out: &mut Vec<Effect<A>>,
-    ) -> Result<(), Refusal> {
-        let is_ready = !self.is_opening() && !self.has_to_open();
-        let people = self.roster.len();
-        let is_first = self.windows.is_none();
-        let windows = self.windows.get_or_insert_default();
-        if is_first {
-            windows.count = people;
-        }
-        let key = (number, window);
-        let opened = windows.open(session, key.clone(), limits.topic_windows_max);
-        if opened.is_ok() && is_ready {
-            if key.1.span().order() == Order::Name {
-                self.roster.index_names();
-                self.names_until = None;
-            }
-            windows.is_uneven |= windows.count != people;
-            if let Some(shown) = windows.shown.get_mut(&key) {
-                if !std::mem::replace(&mut shown.is_told, true) {
-                    shown.rows = rows_of(&self.roster, &key.1);
-                }
-                let event = shown.state(topic, number, people);
-                out.push(tell(topic, number, vec![session], event));
-            }
-        }
-        self.drop_unused_windows();
-        opened
-    }
-
-    pub(super) fn close_window(&mut self, now: Timestamp, session: SessionId, number: u32) {
-        let Some(windows) = &mut self.windows else {
-            return;
-        };
-        let had_names = windows.has_names();
-        windows.close(session, number);
-        if had_names && !windows.has_names() {
-            self.names_until = Some(now + NAMES_KEPT);
-        }
-        self.drop_unused_windows();
-    }
-
-    fn drop_unused_windows(&mut self) {
-        if self.windows.as_ref().is_some_and(|it| it.is_empty()) {
-            self.windows = None;
-        }
-    }
-
-    /// Sends the windows their first rows that were opened before the entries of other nodes were known.
-    pub(super) fn tell_opened_windows<A>(&mut self, topic: &Topic, out: &mut Vec<Effect<A>>) {
-        let Some(windows) = &mut self.windows else {
-            return;
-        };
-        if windows.has_names() {
-            self.roster.index_names();
-            self.names_until = None;
-        }
-        let people = self.roster.len();
-        windows.is_uneven |= windows.count != people;
-        let untold = windows.shown.iter_mut().filter(|(_, it)| !it.is_told);
-        for ((number, window), shown) in untold {
-            shown.is_told = true;
-            shown.rows = rows_of(&self.roster, window);
-            let sessions = shown.sessions.iter().copied().collect();
-            let event = shown.state(topic, *number, people);
-            out.push(tell(topic, *number, sessions, event));
-        }
-    }
-
-    /// Tells the windows what has changed in their rows, and the number of people if that is due.
-    pub(super) fn tell_windows<A>(
-        &mut self,
-        now: Timestamp,
-        topic: &Topic,
-        touched: Option<&Touched>,
-        out: &mut Vec<Effect<A>>,
-    ) {
-        let people = self.roster.len();
-        let Some(windows) = &mut self.windows else {
-            return;
-        };
-        let is_due = windows.count_due_at(people).is_some_and(|it| it <= now);
-        let count = is_due.then_some(people);
-        if is_due {
-            windows.count = people;
-            windows.is_uneven = false;
-            windows.counts_at = now + Timing::TICK_MAX;
-        }
-        for ((number, window), shown) in &mut windows.shown {
-            if !shown.is_told {
-                continue;
-            }
-            let is_affected = touched.is_some_and(|it| shown.is_affected(window, it));
-            let (gone, rows) = match is_affected {
-                true => shown.replace(rows_of(&self.roster, window)),
-                false => Default::default(),
-            };
-            if count.is_none() && gone.is_empty() && rows.is_empty() {
-                continue;
-            }
-            shown.state = None;
-            let event = Arc::new(Event::WindowChanges {
-                topic: topic.clone(),
-                number: *number,
-                count,
-                gone,
-                rows,
-            });
-            let sessions = shown.sessions.iter().copied().collect();
-            out.push(tell(topic, *number, sessions, event));
-        }
-    }
-
-    /// The first `rows` people of `span`, and the number of people in the topic.
-    pub(super) fn rows(&mut self, now: Timestamp, span: &Span, rows: usize) -> Vec<Arc<Person>> {
-        if span.order() == Order::Name {
-            self.roster.index_names();
-            let is_open = self.windows.as_ref().is_some_and(|it| it.has_names());
-            self.names_until = (!is_open).then_some(now + NAMES_KEPT);
-        }
-        self.roster.rows(span, rows)
-    }
-
-    /// Stops sorting people by name where nobody has wanted it for some time.
-    pub(super) fn forget_unused_names(&mut self, now: Timestamp) {
-        if self.names_until.is_some_and(|it| it <= now) {
-            self.names_until = None;
-            self.roster.forget_names();
-        }
-    }
-}
-
-fn rows_of(roster: &Roster, window: &Window) -> Vec<Arc<Person>> {
-    let rows = roster.rows(window.span(), window.rows());
-    rows.iter().map(row_of).collect()
-}
-
-fn tell<A>(topic: &Topic, number: u32, sessions: Vec<SessionId>, event: Arc<Event>) -> Effect<A> {
-    Effect::Tell {
-        topic: topic.clone(),
-        to: Hearers::Window(number, sessions),
-        event,
     }
 }

@@ -145,7 +145,7 @@ impl Cable {
             "update" => {
                 self.afford(CommandClass::Join)?;
                 let meta = request::json(read::<Update<'_>>(text)?.meta.get(), "meta")?;
-                let reference = self.unanswered.next();
+                let reference = self.unanswered.reference();
                 self.authorized
                     .update(channel.clone(), meta.clone(), Some(reference))?;
                 self.note_action(reference, ticket, action);
@@ -158,7 +158,7 @@ impl Cable {
                 let payload = payload.map(|it| request::json(it.get(), "payload"));
                 let payload = payload.transpose()?;
                 let payload = payload.unwrap_or_else(|| "".into());
-                let reference = self.unanswered.next();
+                let reference = self.unanswered.reference();
                 self.authorized
                     .say(channel, &event, payload, Some(reference))?;
                 self.note_action(reference, ticket, action);
@@ -215,7 +215,7 @@ impl Cable {
                     clear_after: clear_after.map(Duration::from_secs),
                     expires_at: expires_at.map(Timestamp::from_millis),
                 };
-                let reference = self.unanswered.next();
+                let reference = self.unanswered.reference();
                 self.authorized.choose(request, Some(reference))?;
                 self.note_action(reference, ticket, action);
                 return Ok(());

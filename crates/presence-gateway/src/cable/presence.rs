@@ -172,13 +172,13 @@ impl Cable {
         match (is_in, &meta) {
             (true, None) => return Ok(None),
             (true, Some(meta)) => {
-                let reference = self.unanswered.next();
+                let reference = self.unanswered.reference();
                 self.authorized
                     .update(channel.clone(), meta.clone(), Some(reference))?;
                 self.unanswered.note(reference, Asked::Update(ticket));
             }
             (false, meta) => {
-                let reference = self.unanswered.next();
+                let reference = self.unanswered.reference();
                 self.authorized
                     .join(channel.clone(), meta.clone(), None, Some(reference))?;
                 self.unanswered.note(reference, Asked::Join(ticket));

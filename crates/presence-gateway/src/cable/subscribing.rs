@@ -55,7 +55,7 @@ impl Cable {
         };
         let (subject, meta) = (it.wish.subject.clone(), it.wish.meta.clone());
         let is_present = it.is_present;
-        let command = self.unanswered.next();
+        let command = self.unanswered.reference();
         let reference = Some(command);
         match &subject {
             Subject::Channel(channel) => {

@@ -31,7 +31,7 @@ impl Phoenix {
         out: &mut Out,
     ) -> Result<(), Denied> {
         let head = message.answer_head();
-        let reference = self.unanswered.next();
+        let reference = self.unanswered.reference();
         let wanted = head.as_ref().map(|_| reference);
         let asking = match (place, &*message.event) {
             (_, "access_token") => {

@@ -45,7 +45,7 @@ impl Phoenix {
             wire::send(out, &before.close_head(), "{}");
         }
         let was_member = before.is_some_and(|it| it.is_member);
-        let reference = self.unanswered.next();
+        let reference = self.unanswered.reference();
         let asking = match place {
             PhoenixTopic::Service(_) => Asking::Service,
             _ => Asking::Join,

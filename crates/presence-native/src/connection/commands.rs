@@ -81,7 +81,7 @@ impl<H: Host> Native<H> {
                 false => Next::Continue,
             };
         }
-        let reference = ref_.as_ref().map(|_| self.unanswered.next());
+        let reference = ref_.as_ref().map(|_| self.unanswered.reference());
         match self.perform(now, command, reference, out).await {
             Ok(Reply::Follows) => {
                 if let (Some(reference), Some(ref_)) = (reference, ref_) {

@@ -1,5 +1,8 @@
 //! The native protocol on a server that is no gateway: the axum example, with the clients of Presence.
 
+// In tests a panic is the message.
+#![allow(clippy::unwrap_used)]
+
 mod clients;
 mod ending;
 mod javascript;
