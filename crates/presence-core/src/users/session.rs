@@ -76,12 +76,12 @@ pub(super) struct Session {
 /// What the store has of the record of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InStore {
-    /// Nothing of this epoch.
+    /// The store has confirmed nothing since this epoch began.
     New {
         /// The stored entry that the first record of this epoch has to replace, if any.
         replaces: Option<FencingToken>,
     },
-    /// This revision of this epoch, which is the newest that the store is known to have.
+    /// The store has confirmed this revision, which this node wrote in this epoch or in the one before.
     Stored(u64),
 }
 

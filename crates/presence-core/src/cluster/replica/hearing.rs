@@ -300,7 +300,7 @@ impl<V: StoredEntry> Replica<V> {
                     remote.missing = Missing::Loss { since: now };
                 }
                 if token.owner == members.me().node && self.local.get(session).is_none() {
-                    // Nobody else removes it, if whoever has the session never writes it again.
+                    // If that node never writes it again, because it died, no other node removes this entry.
                     self.wish_gone(now, session, token.epoch, Reason::Replaced, members);
                 }
                 continue;

@@ -45,16 +45,7 @@ impl World<'_> {
                     it.has_slept = [true; MAILBOXES.len()];
                 }
                 self.calm_at = self.calm_at.max(self.now + ms + HEALS_MS);
-                // One that is about to exit renews its lease no more.
-                let is_stopping = !self.nodes[node].is_accepting;
-                self.disturb(
-                    node,
-                    if is_stopping {
-                        ms.max(LEASE_AT_RISK_MS)
-                    } else {
-                        ms
-                    },
-                );
+                self.hold_up(node, ms);
             }
             What::Cut { node, server, ms } => {
                 for server in some(server) {
@@ -63,16 +54,7 @@ impl World<'_> {
                     self.nodes[node].has_missed[server] = true;
                 }
                 self.store_fault(ms);
-                // One that is about to exit may end before it can renew its lease.
-                let is_stopping = !self.nodes[node].is_accepting;
-                self.disturb(
-                    node,
-                    if is_stopping {
-                        ms.max(LEASE_AT_RISK_MS)
-                    } else {
-                        ms
-                    },
-                );
+                self.hold_up(node, ms);
             }
             What::Away { server, ms } => {
                 for server in some(server) {
@@ -186,6 +168,13 @@ impl World<'_> {
     pub(super) fn is_faulty(&self) -> bool {
         let mut faults = self.faults.iter();
         faults.any(|(_, end)| end + 3_000 > self.now)
+    }
+
+    /// A node cannot renew its lease for so long. One that is about to exit may not renew it any more.
+    fn hold_up(&mut self, node: usize, ms: u64) {
+        let is_stopping = !self.nodes[node].is_accepting;
+        let least = if is_stopping { LEASE_AT_RISK_MS } else { 0 };
+        self.disturb(node, ms.max(least));
     }
 
     /// A node hears and says nothing for so long.
