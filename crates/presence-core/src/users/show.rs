@@ -45,6 +45,11 @@ impl User {
         self.look.status != Visible::Offline
     }
 
+    /// When the user was last seen, as others are shown it.
+    fn shown_last_seen(&self) -> Option<Timestamp> {
+        self.profile.last_seen.filter(|_| !self.is_shown())
+    }
+
     pub(super) fn here(&self, now: Timestamp) -> Here {
         let each = self.sessions.iter().map(|it| match it.is_active(now) {
             true => Here::Active,
@@ -118,8 +123,10 @@ impl User {
             }
             false => Kinds::default(),
         };
-        if new_look || kinds != self.kinds {
+        let last_seen = self.shown_last_seen();
+        if new_look || kinds != self.kinds || last_seen != self.last_seen {
             self.kinds = kinds;
+            self.last_seen = last_seen;
             if self.watchers > 0 {
                 let event = Event::PublicView(self.public_view());
                 out.push(Effect::Tell {
@@ -217,10 +224,7 @@ impl User {
             user: self.id().clone(),
             clock: Clock { epoch, version: 0 },
             look: self.look.clone(),
-            last_seen: match self.is_shown() {
-                true => None,
-                false => self.profile.last_seen,
-            },
+            last_seen: self.shown_last_seen(),
             devices: self.kinds.iter().collect(),
         }
     }

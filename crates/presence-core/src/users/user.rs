@@ -38,6 +38,8 @@ pub(super) struct User {
     pub(super) look: Arc<Look>,
     pub(super) look_revision: u64,
     pub(super) kinds: Kinds,
+    /// The last-seen time that others were last shown; `None` while they see the user as present.
+    pub(super) last_seen: Option<Timestamp>,
     /// When the last-seen time was last noted.
     pub(super) seen_at: Timestamp,
     /// The source of the aliases of sessions, and of the epochs of views.
@@ -50,6 +52,7 @@ impl User {
     pub(super) fn new(now: Timestamp, mut profile: Profile, seed: u64) -> Self {
         let unsaved = profile.expire(now);
         let (message, emoji) = profile.shown_words();
+        let last_seen = profile.last_seen;
         User {
             profile,
             sessions: Vec::with_capacity(1),
@@ -71,6 +74,7 @@ impl User {
             // A clock's reading, so that it is above what this user had on another node or before a restart.
             look_revision: now.as_millis(),
             kinds: Kinds::default(),
+            last_seen,
             seen_at: now,
             secrets: Epochs::new(seed),
             armed: None,
