@@ -119,6 +119,9 @@ impl Timing {
     /// How long a node counts as alive after it last renewed its lease. It is longer than a store needs to replace a
     /// server that died: otherwise everybody would leave meanwhile.
     pub const LEASE: Duration = Duration::from_secs(15);
+    /// How long a node that stood still reads what was sent to it meanwhile. If it was declared dead, it does not write its
+    /// sessions again before: it may hear that their connections have ended.
+    pub const AWAKE_AFTER: Duration = Duration::from_secs(1);
     /// How often a node renews its lease.
     pub const RENEW_EVERY: Duration = Duration::from_secs(3);
     /// How long a node waits for the answer to a renewal.

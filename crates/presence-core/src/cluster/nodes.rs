@@ -21,10 +21,6 @@ const COMPARED_WITHIN: Duration = Duration::from_secs(10);
 /// Differences between two readings of the store's clock, in milliseconds, that may come from the network.
 const CLOCK_SLACK_MS: u64 = 20;
 
-/// How long a node waits before it writes again, if it was declared dead and is alive. Meanwhile it hears which of its
-/// connections have ended.
-const AWAKE_AFTER: Duration = Duration::from_secs(1);
-
 /// What happened to the leases of nodes.
 #[derive(Debug)]
 pub enum Input {
@@ -409,7 +405,7 @@ impl Nodes {
         self.clean_up(now, leases, &alive, out);
     }
 
-    /// Whether those whose leases have lapsed may be marked dead: at once if they are few. Where many lapse together it is
+    /// Whether those whose leases have lapsed may be marked dead: at once if few fell silent. Where many do together it is
     /// more likely that the store was away, so they get another lease to come back.
     fn may_mark_dead(
         &mut self,
@@ -417,8 +413,11 @@ impl Nodes {
         lapsed: &[Incarnation],
         alive: &BTreeSet<Incarnation>,
     ) -> bool {
-        let all = lapsed.len() + alive.len();
-        if lapsed.len() > 1 && lapsed.len() * 10 > all * 3 {
+        // A node that has begun its next generation has not fallen silent.
+        let is_silent = |who: &&Incarnation| !alive.iter().any(|it| it.node == who.node);
+        let silent = lapsed.iter().filter(is_silent).count();
+        let all = silent + alive.len();
+        if silent > 1 && silent * 10 > all * 3 {
             let many_since = *self.many_since.get_or_insert(now);
             return many_since + Timing::LEASE <= now;
         }
@@ -464,7 +463,7 @@ impl Nodes {
         self.is_becoming = true;
         match self.stopping {
             Some(ttl) => self.renew(now, ttl, out),
-            None => self.renew_at = now + AWAKE_AFTER,
+            None => self.renew_at = now + Timing::AWAKE_AFTER,
         }
     }
 
@@ -635,6 +634,34 @@ mod tests {
         }
         let effects = renew(&mut nodes, 51, Standing::Renewed, Some(33));
         assert_eq!(effects, [Effect::MarkDead(OTHER)]);
+    }
+
+    #[test]
+    fn earlier_generations_of_nodes_that_are_back_are_not_many_that_lapse_at_once() {
+        let who = |node, generation| Incarnation { node, generation };
+        let mut nodes = Nodes::new(at(0), 1);
+        renew(&mut nodes, 0, Standing::New, None);
+        let mut renew = |now: u64, until: u64| {
+            let mut effects = Vec::new();
+            nodes.expire(at(now), &mut effects);
+            let me = lease(nodes.me(), at(now + 15));
+            let back = [2, 3].map(|node| lease(who(node, 1), at(now + 15)));
+            let before = [2, 3].map(|node| lease(who(node, 0), at(until)));
+            let gone = lease(who(4, 0), at(until));
+            let leases = Leases {
+                now: at(now),
+                mine: Standing::Renewed,
+                nodes: [me, gone].into_iter().chain(back).chain(before).collect(),
+            };
+            nodes.handle(at(now), Input::Renewed(leases), &mut effects);
+            effects.retain(|it| matches!(it, Effect::MarkDead(_)));
+            effects
+        };
+        for now in (3..=15).step_by(3) {
+            assert_eq!(renew(now, 16), []);
+        }
+        let dead = [who(4, 0), who(2, 0), who(3, 0)].map(Effect::MarkDead);
+        assert_eq!(renew(18, 16), dead);
     }
 
     #[test]
