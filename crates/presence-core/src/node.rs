@@ -33,7 +33,10 @@ pub enum Input<A> {
     /// The partition of the store with this number may have lost data.
     Forgot(u16),
     /// The process did not run for a while, for example because the machine slept.
-    Woke,
+    Woke {
+        /// When it last ran, by this node's clock.
+        since: Timestamp,
+    },
 }
 
 /// An effect of one of the state machines. Effects that one machine has on the other are performed by the node itself.
@@ -161,7 +164,7 @@ impl<A> Node<A> {
                 }
                 self.spread(now, News::Invalidate(Some(partition)), out);
             }
-            Input::Woke => self.spread(now, News::Woke, out),
+            Input::Woke { since } => self.spread(now, News::Woke { since }, out),
         }
         self.speak(now, out);
     }

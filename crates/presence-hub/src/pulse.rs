@@ -2,7 +2,7 @@
 //! reads afterwards may have been sent long before, and much may have happened since.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,6 +16,8 @@ pub(crate) struct Pulse {
     started: Instant,
     last_ms: AtomicU64,
     stops: AtomicU64,
+    /// When the process last ran before it last stood still.
+    still_since_ms: AtomicU64,
 }
 
 impl Pulse {
@@ -27,6 +29,7 @@ impl Pulse {
             started: Instant::now(),
             last_ms: AtomicU64::new(0),
             stops: AtomicU64::new(0),
+            still_since_ms: AtomicU64::new(0),
         }
     }
 
@@ -45,9 +48,15 @@ impl Pulse {
                 .compare_exchange(last, now, Relaxed, Relaxed)
                 .is_ok()
         {
-            self.stops.fetch_add(1, Relaxed);
+            self.still_since_ms.store(last, Relaxed);
+            self.stops.fetch_add(1, Release);
         }
-        self.stops.load(Relaxed)
+        self.stops.load(Acquire)
+    }
+
+    /// How long ago the process ran before it last stood still.
+    pub(crate) fn ran_ago(&self) -> Duration {
+        Duration::from_millis(self.now_ms() - self.still_since_ms.load(Relaxed))
     }
 
     fn now_ms(&self) -> u64 {
@@ -70,6 +79,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(pulse.stops(), 1);
         assert_eq!(pulse.stops(), 1);
+        assert_eq!(pulse.ran_ago(), Duration::from_secs(2));
         pulse.beat();
         assert_eq!(pulse.stops(), 1);
     }

@@ -10,7 +10,7 @@ use presence_core::history::{Cause, History, Transition, What};
 use presence_core::ports::{Orphan, Profiles};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
-    Event, Reason, Refusal, SessionId, Topic, UserId, rosters, shrink_after_burst,
+    Event, Reason, Refusal, SessionId, Timestamp, Topic, UserId, rosters, shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -153,7 +153,9 @@ impl<P: Profiles> UserShard<P> {
         };
         let stops = link.pulse().stops();
         if std::mem::replace(&mut self.stops, stops) != stops {
-            self.hear(News::Woke).await;
+            let ran_ago = link.pulse().ran_ago().as_millis() as u64;
+            let since = Timestamp::from_millis(self.clock.now().as_millis() - ran_ago);
+            self.hear(News::Woke { since }).await;
         }
     }
 

@@ -69,7 +69,7 @@ impl Membership {
             }
             News::StoredUpTo(until) => self.stored_up_to = self.stored_up_to.max(until),
             News::Reached(since) => self.reached_since = since,
-            News::Lost(_) | News::Invalidate(_) | News::StoreAhead(_) | News::Woke => {}
+            News::Lost(_) | News::Invalidate(_) | News::StoreAhead(_) | News::Woke { .. } => {}
         }
     }
 }

@@ -113,7 +113,10 @@ pub enum News {
     /// The store does not answer (`None`), or answers again since this moment, by this node's clock.
     Reached(Option<Timestamp>),
     /// The node did not run for a while. It may now read messages that were sent to it long ago.
-    Woke,
+    Woke {
+        /// When it last ran, by this node's clock.
+        since: Timestamp,
+    },
 }
 
 impl News {

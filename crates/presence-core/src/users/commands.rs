@@ -7,6 +7,7 @@ use super::effect::{Answer, Effect, grant, refuse};
 use super::input::Input;
 use super::loading::Slot;
 use super::others::Probe;
+use super::profile::Choice;
 use super::show::Origin;
 use super::user::User;
 use super::waiting::Need;
@@ -454,12 +455,17 @@ impl User {
         reply_to: Option<A>,
         turn: Turn<'_, A>,
     ) -> Then<A> {
-        let is_new = self.choose(turn.now, change);
-        if is_new {
-            let what = What::Chose(self.profile.status.chosen);
-            self.record(turn.now, None, None, what, turn.out);
-        } else if reply_to.is_none() {
-            return Then::Reconcile;
+        match self.choose(turn.now, change) {
+            Choice::New => {
+                let what = What::Chose(self.profile.status.chosen);
+                self.record(turn.now, None, None, what, turn.out);
+            }
+            Choice::Same if reply_to.is_none() => return Then::Reconcile,
+            Choice::Same => {}
+            Choice::Overtaken => {
+                refuse(reply_to, Refusal::Unavailable, turn.out);
+                return Then::Reconcile;
+            }
         }
         // Wait even if nothing changed: an earlier, equal change may not be stored yet.
         let need = match self.profile.status.chosen.hides() {

@@ -174,6 +174,7 @@ impl<A> Users<A> {
             let mut requests = Vec::new();
             let shared: &mut Shared = shared.get_or_insert_with(Box::default);
             shared.store_ahead_ms = self.store_ahead_ms;
+            shared.stood_still(self.stood_since, self.woke_at, 0);
             let replica = &mut shared.replica;
             replica.follow(true, &subject, members, &mut requests);
             out.extend(requests.into_iter().map(Effect::Ask));
@@ -254,7 +255,13 @@ impl<A> Users<A> {
 
     /// Applies the inputs that were held back: the map was read, or cannot be read.
     pub(super) fn go_on(&mut self, now: Timestamp, id: &UserId, out: &mut Vec<Effect<A>>) {
-        for input in self.postponed.remove(id).unwrap_or_default() {
+        let postponed = self.postponed.remove(id).unwrap_or_default();
+        if let Some(Slot::Known(user)) = self.users.get_mut(id)
+            && let Some(shared) = &mut user.shared
+        {
+            shared.reads_late(now);
+        }
+        for input in postponed {
             self.handle(now, id, input, out);
         }
     }

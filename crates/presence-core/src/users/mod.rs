@@ -67,6 +67,8 @@ pub struct Users<A> {
     postponed: HashMap<UserId, Vec<Input<A>>>,
     /// When this node last stood still.
     woke_at: Timestamp,
+    /// Since when it stood still then.
+    stood_since: Timestamp,
     store_ahead_ms: i64,
     keeping: Keeping,
     /// Whether transitions are recorded.
@@ -101,6 +103,7 @@ impl<A> Users<A> {
             padded_reads: 0,
             postponed: HashMap::new(),
             woke_at: Timestamp::default(),
+            stood_since: Timestamp::default(),
             store_ahead_ms: 0,
             keeping: Keeping::default(),
             records_history: false,
@@ -253,7 +256,10 @@ impl<A> Users<A> {
         members.hear(news);
         match news {
             News::StoreAhead(ms) => return self.set_store_ahead(ms),
-            News::Woke => self.woke_at = now,
+            News::Woke { since } => {
+                self.woke_at = now;
+                self.stood_since = since;
+            }
             _ => {}
         }
         let concerns = |id: &UserId, slot: &Slot<A>| match news {
@@ -303,6 +309,9 @@ impl<A> Users<A> {
             Slot::Known(user) => user,
             Slot::Loading(loading) => {
                 if let Some(shared) = &mut loading.shared {
+                    if let News::Woke { since } = news {
+                        shared.stood_still(since, now, 0);
+                    }
                     shared.hear_news(now, news, members);
                 }
                 return None;
@@ -320,11 +329,14 @@ impl<A> Users<A> {
             user.begin_again(now, self.woke_at, &self.timing, out);
         }
         if let Some(shared) = &mut user.shared {
+            if let News::Woke { since } = news {
+                shared.stood_still(since, now, user.profile.status.revision);
+            }
             user.own_changed |= shared.hear_news(now, news, members);
         }
         match news {
             News::StoredUpTo(_) | News::Reached(_) => user.end_the_proven(now, members, out),
-            News::Woke if !user.sessions.is_empty() => {
+            News::Woke { .. } if !user.sessions.is_empty() => {
                 self.postponed.entry(id.clone()).or_default();
             }
             _ => {}

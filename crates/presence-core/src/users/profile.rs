@@ -9,6 +9,18 @@ use crate::cluster::{Author, FencingToken};
 use crate::history::{Cause, What};
 use crate::{Chosen, Profile, StatusChange, Timestamp, Timing};
 
+/// What a choice of a status comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The status is another one now.
+    New,
+    /// The status was like this already.
+    Same,
+    /// It may have been made while this node stood still, and another node has answered a choice since. Nobody knows which
+    /// was the later one, so the one that was answered stays.
+    Overtaken,
+}
+
 impl User {
     /// Sets a status of `offline` back to `online`, because the user has connected.
     pub(super) fn come_back(&mut self, now: Timestamp) {
@@ -21,10 +33,13 @@ impl User {
         }
     }
 
-    /// Applies a change of the status. Returns whether anything is different.
-    pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> bool {
+    /// Applies a change of the status, unless it is overtaken.
+    pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> Choice {
         self.expire_status(now);
         let moment = self.moment(now);
+        if moment.is_some_and(|it| self.profile.moments.newer(change, it) != *change) {
+            return Choice::Overtaken;
+        }
         let mut changed = match moment {
             Some(moment) => self.profile.choose_at(now, moment, change),
             None => self.profile.choose(now, change),
@@ -46,13 +61,19 @@ impl User {
         }
         self.own_changed |= changed;
         self.unsaved |= changed;
-        changed
+        match changed {
+            true => Choice::New,
+            false => Choice::Same,
+        }
     }
 
     /// The moment of a choice that is made now, by the clock of the shared store, if there is one. It is later than any
-    /// known choice, because clocks differ.
-    pub(super) fn moment(&self, now: Timestamp) -> Option<Timestamp> {
-        let shared = self.shared.as_ref()?;
+    /// known choice, because clocks differ, unless it may have been made while this node stood still.
+    pub(super) fn moment(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let shared = self.shared.as_mut()?;
+        if let Some(late) = shared.late_moment(now) {
+            return Some(late);
+        }
         let known = Timestamp::from_millis(self.profile.status.revision);
         Some(shared.store_time(now).max(known + Duration::from_millis(1)))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::profile_sync::Saves;
 use super::session::Session;
@@ -11,7 +12,7 @@ use crate::cluster::{
     News, Op, Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot,
     Subject, Write,
 };
-use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
+use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Timing, Topic};
 
 /// The number of status changes that wait for the store. With one more they are replaced by a single change
 /// with every field.
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     early: EarlyProfile,
     /// How far the store's clock is ahead of this node's, in milliseconds.
     pub(super) store_ahead_ms: i64,
+    late: Option<LateChoices>,
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
     pub(super) kept: u64,
     pub(super) armed: Option<Timestamp>,
@@ -50,6 +52,18 @@ pub(super) struct Shared {
     pub(super) handed_over: BTreeMap<SessionId, HandedOver>,
     /// Those of them that have ended since.
     pub(super) over: Vec<EndedElsewhere>,
+}
+
+/// Which choices may have been made while this node stood still, and as of when they count.
+///
+/// Nobody knows when a choice was made that this node read after it stood still. So it counts as made when the node began
+/// to, and a choice that another node answered meanwhile stays.
+#[derive(Debug)]
+struct LateChoices {
+    /// Those that are handled up to this moment, by this node's clock.
+    until: Timestamp,
+    /// The moment of the next of them, by the store's clock.
+    next: Timestamp,
 }
 
 /// What the store has said of the profile before the user was known here.
@@ -130,6 +144,30 @@ impl Shared {
     /// What the store's clock says at `now`, as far as is known.
     pub(super) fn store_time(&self, now: Timestamp) -> Timestamp {
         Timestamp::from_millis(now.as_millis().saturating_add_signed(self.store_ahead_ms))
+    }
+
+    /// This node stood still from `since` until `woke_at`, and knew the profile up to `revision` then.
+    pub(super) fn stood_still(&mut self, since: Timestamp, woke_at: Timestamp, revision: u64) {
+        let since = self.store_time(since).max(Timestamp::from_millis(revision));
+        self.late = Some(LateChoices {
+            until: woke_at + Timing::AWAKE_AFTER,
+            next: since + Duration::from_millis(1),
+        });
+    }
+
+    /// Choices that are handled now were read before the user's map was.
+    pub(super) fn reads_late(&mut self, now: Timestamp) {
+        if let Some(late) = &mut self.late {
+            late.until = late.until.max(now);
+        }
+    }
+
+    /// The moment of a choice that is handled now, if it may have been made while this node stood still.
+    pub(super) fn late_moment(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let late = self.late.as_mut().filter(|it| now <= it.until)?;
+        let moment = late.next;
+        late.next = moment + Duration::from_millis(1);
+        Some(moment)
     }
 
     pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Arc<SessionRecord>> {

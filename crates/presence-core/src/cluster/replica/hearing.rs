@@ -43,7 +43,7 @@ impl<V: StoredEntry> Replica<V> {
                 self.void(now, members);
                 self.invalidate();
             }
-            News::Invalidate(_) | News::Woke => self.invalidate(),
+            News::Invalidate(_) | News::Woke { .. } => self.invalidate(),
             News::Lost(who) => return self.lost(who),
             News::StoredUpTo(_) => return self.confirm_stored(now, members),
             News::StoreAhead(_) | News::Reached(_) => {}

@@ -45,6 +45,8 @@ pub(super) struct Driver {
     pub(super) skew_ms: i64,
     pub(super) is_accepting: bool,
     pub(super) sleeps_until: u64,
+    /// When it last began to.
+    pub(super) sleeps_since: u64,
     /// How much later than that each mailbox is looked at.
     pub(super) wakes_late_ms: [u64; MAILBOXES.len()],
     /// Which of them have yet to hear that the node slept.
@@ -93,6 +95,7 @@ impl Driver {
             is_accepting: false,
             sleeps_until: 0,
             wakes_late_ms: [0; MAILBOXES.len()],
+            sleeps_since: 0,
             has_slept: [false; MAILBOXES.len()],
             wakes_at: None,
             latency_ms: 0,
@@ -411,10 +414,6 @@ impl World<'_> {
                 ttl,
                 stored_up_to,
             } => {
-                let stored_up_to = match self.script.planted {
-                    Planted::StoredAtOnce => self.store.time(self.now),
-                    _ => stored_up_to,
-                };
                 let leases = is_done.then(|| self.store.renew(self.now, me, ttl, stored_up_to));
                 let leases = leases.filter(|_| is_known);
                 if self.script.planted == Planted::MarksDeadAtOnce && is_known {

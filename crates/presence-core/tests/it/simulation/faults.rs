@@ -39,6 +39,9 @@ impl World<'_> {
             } => self.stop(node, drain_ms, back_ms),
             What::Pause { node, ms } => {
                 let it = &mut self.nodes[node];
+                if it.sleeps_until <= self.now {
+                    it.sleeps_since = self.now;
+                }
                 it.sleeps_until = it.sleeps_until.max(self.now + ms);
                 it.wakes_late_ms = std::array::from_fn(|_| self.odds.below(40));
                 if ms >= STOOD_STILL_MS {

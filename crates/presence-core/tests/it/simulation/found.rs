@@ -722,3 +722,41 @@ fn a_node_that_is_told_to_stop_while_it_is_cut_off_may_end_as_one_that_is_killed
         ],
     );
 }
+
+/// Its gateway read the first choice eight seconds after the second one was answered elsewhere.
+#[test]
+fn a_choice_that_a_node_reads_after_it_slept_does_not_undo_a_later_one() {
+    holds(
+        319,
+        [0, 0],
+        vec![
+            (267, connect(ANNS_SECOND_TAB, 1)),
+            (416, watch(0, WORKSPACE)),
+            (
+                34_607,
+                What::Pause {
+                    node: 1,
+                    ms: 33_496,
+                },
+            ),
+            (50_277, choose(ANN, 1, Chosen::Busy)),
+            (60_249, choose(ANN, 0, Chosen::Online)),
+        ],
+    );
+}
+
+/// The same, and the node slept for less than its lease.
+#[test]
+fn a_choice_that_a_node_reads_after_a_short_sleep_does_not_undo_a_later_one() {
+    holds(
+        319,
+        [7, -7],
+        vec![
+            (267, connect(ANNS_SECOND_TAB, 1)),
+            (416, watch(0, WORKSPACE)),
+            (34_607, What::Pause { node: 1, ms: 6_000 }),
+            (36_277, choose(ANN, 1, Chosen::Busy)),
+            (38_249, choose(ANN, 0, Chosen::Online)),
+        ],
+    );
+}

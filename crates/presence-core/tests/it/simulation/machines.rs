@@ -105,7 +105,7 @@ impl Machines {
                 self.nodes.handle(now, input, &mut Vec::new());
                 out.push(Wish::News(News::Invalidate(Some(partition))));
             }
-            Input::Woke => {}
+            Input::Woke { .. } => {}
         }
     }
 

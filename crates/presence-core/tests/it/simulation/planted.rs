@@ -29,8 +29,6 @@ pub(super) enum Planted {
     Unconditional,
     /// The store does a write after the lease of its writer has ended.
     NoDeadlines,
-    /// A node says that everything it did is in the store, whether or not the store has answered.
-    StoredAtOnce,
 }
 
 impl Planted {

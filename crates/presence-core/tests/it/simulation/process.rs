@@ -43,7 +43,9 @@ impl World<'_> {
         if std::mem::take(&mut self.nodes[node].has_slept[mailbox as usize])
             && mailbox == Mailbox::Users
         {
-            self.hear(node, mailbox, News::Woke);
+            let slept_ms = self.now - self.nodes[node].sleeps_since;
+            let since = Timestamp::from_millis(self.time(node).as_millis() - slept_ms);
+            self.hear(node, mailbox, News::Woke { since });
         }
     }
 

@@ -74,6 +74,9 @@ impl Spot {
     }
 }
 
+/// What was said of a status within so long counts as said at once: nodes know the time of the store only about so well.
+const AT_ONCE_MS: u64 = 1_000;
+
 /// What was said of a status, and whether it was confirmed.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
@@ -89,11 +92,9 @@ pub(super) struct Said {
 pub(super) fn possible(said: &[Said], now: u64) -> Vec<(Chosen, Option<String>)> {
     let mut possible = Vec::new();
     for one in said {
-        let is_over = |confirmed_at: u64| {
-            let mut later = said.iter().filter(|it| it.confirmed_at.is_some());
-            later.any(|it| confirmed_at < it.at)
-        };
-        if one.confirmed_at.is_some_and(is_over) {
+        // Whoever said it, and wherever: what was said later counts, once it is confirmed.
+        let mut later = said.iter().filter(|it| it.confirmed_at.is_some());
+        if later.any(|it| one.at + AT_ONCE_MS < it.at) {
             continue;
         }
         let (may_end, ends) = one.ends.unwrap_or((u64::MAX, u64::MAX));

@@ -201,9 +201,9 @@ impl ToNode {
             ToNode::Input(node::Input::Roster(_) | node::Input::Stored(Subject::Topic(_), _)) => {
                 Mailbox::Rosters
             }
-            ToNode::Input(node::Input::Leases(_) | node::Input::Forgot(_) | node::Input::Woke) => {
-                Mailbox::Leases
-            }
+            ToNode::Input(
+                node::Input::Leases(_) | node::Input::Forgot(_) | node::Input::Woke { .. },
+            ) => Mailbox::Leases,
             _ => Mailbox::Users,
         }
     }
