@@ -14,7 +14,11 @@ use super::windows::Windows;
 /// How long a session keeps its place after its connection was lost: the grace time, and a little (I3).
 pub(crate) const LOST_MAX: Duration = Duration::from_secs(12);
 
-/// The same where neither side was told: ping, its answer, grace, and a little (I3).
+/// How long after Redis lost its data the evidence for a leave may take: one lease. Every gateway has to say that it has
+/// written its own again.
+const LOSS_MAX: Duration = Duration::from_secs(15);
+
+/// How long a session keeps its place where neither side was told: ping, its answer, grace, and a little (I3).
 pub(crate) const HALF_OPEN_MAX: Duration = Duration::from_secs(45);
 
 /// The same where the gateway died or slept: lease, grace, and a little (I3).
@@ -207,6 +211,12 @@ impl Truth {
                 let ends_at = match windows.gone(reading.gateway, at) {
                     Some(until) => (at + max).max(until.max(at) + NODE_GONE_MAX),
                     None => at + max,
+                };
+                let losses = windows.losses().into_iter();
+                let loss = losses.filter(|loss| at <= *loss && *loss <= ends_at).max();
+                let ends_at = match end {
+                    End::Goodbye => ends_at,
+                    _ => ends_at.max(loss.map_or(at, |loss| loss + LOSS_MAX)),
                 };
                 reading.ends_at = Some(ends_at);
                 reading.before = self.break_off(id(reading.life), at, end, ends_at);

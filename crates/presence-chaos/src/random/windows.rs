@@ -179,15 +179,38 @@ fn window(kind: Kind, from: At, until: At) -> Window {
     }
     let lapses = kind.loses_sessions() || lapses(&kind, from, until);
     let heals = if lapses { LAPSED_MAX } else { HEALED_MAX };
-    // Where a lease has to lapse, that began when the gateway was lost.
-    let healed = match kind.loses_sessions() {
-        true => (from + heals).max(until + HEALED_MAX),
-        false => until + heals,
+    let healed = match kind {
+        // Its clock is set right with another restart, which loses the sessions once more.
+        Kind::ClockOff { .. } => until + heals,
+        // Where a lease has to lapse, that began when the gateway was lost.
+        _ if kind.loses_sessions() => (from + heals).max(until + HEALED_MAX),
+        _ => until + heals,
     };
     Window {
         kind,
         from,
         until,
         healed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn healed(kind: Kind) -> At {
+        let second = Duration::from_secs;
+        window(kind, second(100), second(113)).healed - second(100)
+    }
+
+    #[test]
+    fn a_lease_lapses_after_each_restart_and_not_after_the_mending_of_a_kill() {
+        let gateway = 1;
+        assert_eq!(healed(Kind::Kill { gateway }), LAPSED_MAX);
+        let off = Kind::ClockOff {
+            gateway,
+            seconds: 40,
+        };
+        assert_eq!(healed(off), Duration::from_secs(13) + LAPSED_MAX);
     }
 }
