@@ -190,11 +190,11 @@ pub enum Event {
     PublicView(PublicView),
     /// How a user sees themselves. The user's own sessions are told this.
     OwnView(OwnView),
-    /// This node has lost its connection to the other nodes, or has it back. In between it shows the people of other
-    /// nodes as they last were.
-    Alone {
-        /// Whether the connection is lost.
-        is_alone: bool,
+    /// The shared store does not answer this node, or answers again. In between this node shows the people of other nodes as
+    /// they last were.
+    StoreAway {
+        /// Whether the store does not answer.
+        is_away: bool,
     },
 }
 
@@ -425,7 +425,7 @@ impl Event {
             Event::Cursors { cursors, gone, .. } => (cursors.len() + gone.len()) * CURSOR,
             Event::Broadcast { event, payload, .. } => event.len() + payload.json().len(),
             Event::PublicView(_) | Event::OwnView(_) => 2 * HEAD,
-            Event::Anew { .. } | Event::Alone { .. } => 0,
+            Event::Anew { .. } | Event::StoreAway { .. } => 0,
         }
     }
 }

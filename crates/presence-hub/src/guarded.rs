@@ -17,7 +17,7 @@ use presence_core::ports::{
     Endpoint, Hooks, Known, Leases, Notice, Numbered, Outbox, Profiles, Queue, Queued, Reaped, Row,
     StoreError, Tell, Telling, Topics, Written,
 };
-use presence_core::{EVENT_BYTES_MAX, Profile, Reason, Seldom, Timestamp, UserId};
+use presence_core::{EVENT_BYTES_MAX, LogThrottle, Profile, Reason, Timestamp, UserId};
 use tokio::time::Instant;
 
 use crate::counters::Counters;
@@ -35,8 +35,8 @@ pub(crate) struct Guarded<T> {
     /// Whether the adapter is the store that nodes share, unless it is one of profiles or an endpoint.
     is_shared: bool,
     start: Instant,
-    faults: Mutex<Seldom>,
-    garbled: Mutex<Seldom>,
+    faults: Mutex<LogThrottle>,
+    garbled: Mutex<LogThrottle>,
 }
 
 /// What an adapter did wrong.
@@ -76,8 +76,8 @@ impl<T> Guarded<T> {
             counters,
             is_shared: true,
             start: Instant::now(),
-            faults: Mutex::new(Seldom::new(SAID_EVERY)),
-            garbled: Mutex::new(Seldom::new(SAID_EVERY)),
+            faults: Mutex::new(LogThrottle::new(SAID_EVERY)),
+            garbled: Mutex::new(LogThrottle::new(SAID_EVERY)),
         }
     }
 
@@ -133,11 +133,11 @@ impl<T> Guarded<T> {
         }
     }
 
-    fn is_to_be_said(&self, seldom: &Mutex<Seldom>) -> Option<u64> {
+    fn is_to_be_said(&self, throttle: &Mutex<LogThrottle>) -> Option<u64> {
         let passed = self.start.elapsed().as_millis();
         let now = Timestamp::from_millis(u64::try_from(passed).unwrap_or(u64::MAX));
-        let mut seldom = seldom.lock().unwrap_or_else(PoisonError::into_inner);
-        seldom.happened(now)
+        let mut throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        throttle.happened(now)
     }
 
     /// One outcome for each of `asked`, whatever the adapter answered.

@@ -588,7 +588,7 @@ impl<P> Drop for UserShard<P> {
     }
 }
 
-/// The event that says whether this node works on its own, because the shared store is away.
-fn store_away(is_alone: bool) -> Arc<SharedEvent> {
-    Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()))
+/// The event that tells sessions whether the shared store is away.
+fn store_away(is_away: bool) -> Arc<SharedEvent> {
+    Arc::new(SharedEvent::new(Event::StoreAway { is_away }.into()))
 }

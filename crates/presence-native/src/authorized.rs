@@ -484,7 +484,7 @@ impl<H: Host> Authorized<H> {
         self.confine()?;
         self.rename()?;
         let workspaces = self.identity.workspaces.clone();
-        Ok(self.session.move_to(workspaces, card)?)
+        Ok(self.session.set_workspaces(workspaces, card)?)
     }
 
     /// Sets the name of its identity in each channel that it is in.

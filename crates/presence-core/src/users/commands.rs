@@ -206,7 +206,7 @@ impl User {
                 activity,
                 reply_to,
             } => self.reported(by, activity, reply_to, turn),
-            Input::Moved {
+            Input::WorkspacesChanged {
                 by,
                 workspaces,
                 card,
@@ -331,7 +331,7 @@ impl User {
         match self.session(by) {
             None => refuse(reply_to, Refusal::NoSession, turn.out),
             Some(_) => {
-                self.move_to(turn.now, by.session, workspaces, card, turn.out);
+                self.set_workspaces(turn.now, by.session, workspaces, card, turn.out);
                 grant(reply_to, turn.out);
             }
         }

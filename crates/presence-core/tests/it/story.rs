@@ -498,7 +498,7 @@ impl Stage {
                 let card = Arc::default();
                 self.user(
                     &user,
-                    users::Input::Moved {
+                    users::Input::WorkspacesChanged {
                         by,
                         workspaces,
                         card,
@@ -1036,7 +1036,7 @@ impl Stage {
             }
             Event::PublicView(_)
             | Event::OwnView(_)
-            | Event::Alone { .. }
+            | Event::StoreAway { .. }
             | Event::Window { .. }
             | Event::WindowChanges { .. } => {
                 panic!("not for a place: {event:?}")

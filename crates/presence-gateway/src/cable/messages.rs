@@ -118,7 +118,7 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
         Event::OwnView(_)
         | Event::Unchanged { .. }
         | Event::Anew { .. }
-        | Event::Alone { .. }
+        | Event::StoreAway { .. }
         | Event::Window { .. }
         | Event::WindowChanges { .. } => {}
     }

@@ -209,7 +209,7 @@ pub(super) fn channel_of(event: &Event) -> Option<(String, bool)> {
         },
         Event::PublicView(_)
         | Event::OwnView(_)
-        | Event::Alone { .. }
+        | Event::StoreAway { .. }
         | Event::Window { .. }
         | Event::WindowChanges { .. } => None,
     }

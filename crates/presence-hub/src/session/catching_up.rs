@@ -68,7 +68,7 @@ impl Session {
                 self.caught_up(|it| *it == Owed::Own);
                 true
             }
-            Event::Alone { .. } => true,
+            Event::StoreAway { .. } => true,
         }
     }
 

@@ -149,8 +149,12 @@ impl Session {
     /// # Errors
     ///
     /// [`Busy`]: nothing has changed.
-    pub fn move_to(&self, workspaces: Vec<WorkspaceId>, card: Arc<Meta>) -> Result<(), Busy> {
-        self.happened(Input::Moved {
+    pub fn set_workspaces(
+        &self,
+        workspaces: Vec<WorkspaceId>,
+        card: Arc<Meta>,
+    ) -> Result<(), Busy> {
+        self.happened(Input::WorkspacesChanged {
             by: self.connection,
             workspaces,
             card,

@@ -320,7 +320,7 @@ impl Cluster {
         )
         .await;
         let wanted = HookKind::ALL.into_iter().collect();
-        assert!(hub.tell_outside(link, outside.clone(), wanted));
+        assert!(hub.deliver_webhooks(link, outside.clone(), wanted));
         hub
     }
 }

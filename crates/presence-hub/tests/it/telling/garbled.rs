@@ -31,7 +31,7 @@ async fn maps_that_nobody_understands_keep_nobody_waiting() {
     let _ann = connect(&a, "ann").await;
     let wanted = HookKind::ALL.into_iter().collect();
     let store = Arc::new(Garbled(cluster.store.connect()));
-    assert!(a.tell_outside(store, outside.clone(), wanted));
+    assert!(a.deliver_webhooks(store, outside.clone(), wanted));
     // Soon, while the others are still here: as they leave, their rows go to the end.
     let heard = tokio::time::timeout(10 * SECOND, outside.hears("ann Online")).await;
     assert!(heard.is_ok(), "ann is not in {:?}", outside.words());
