@@ -32,6 +32,7 @@ mod meta;
 pub mod node;
 mod payload;
 pub mod ports;
+mod profile;
 mod refusal;
 pub mod revocation;
 pub mod rosters;
@@ -56,11 +57,12 @@ pub use log_throttle::LogThrottle;
 pub use member::{Look, Member, Person, Reason};
 pub use meta::{META_BYTES_MAX, Meta, MetaError, Shown, color_of};
 pub use payload::{EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX, Payload, PayloadError};
+pub use profile::{Moments, Profile, StatusSource};
 pub use refusal::Refusal;
 pub use shrink::shrink_after_burst;
 pub use status::{
-    CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Moments, Profile,
-    Status, StatusChange, StatusError, StatusSource, Visible, checked_emoji, checked_message,
+    CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Status,
+    StatusChange, StatusError, Visible, checked_emoji, checked_message,
 };
 pub use time::Timestamp;
 pub use timers::Timers;
