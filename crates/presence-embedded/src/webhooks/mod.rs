@@ -94,7 +94,7 @@ type Partitions = Vec<HookPartition>;
 enum Backing {
     /// Nowhere: it is lost with the process.
     Memory,
-    /// In a file.
+    /// In a file, which the next process reads.
     File {
         file: File,
         /// Whether writing to the file has failed, so that its content is not known until it is read again. This is
@@ -111,8 +111,8 @@ impl Backing {
         }
     }
 
-    /// Lets the file, if there is one, be read before it is used again.
-    fn distrust(&self) {
+    /// Notes that the file, if there is one, has to be read before it is used again.
+    fn mark_stale(&self) {
         if let Backing::File { is_stale, .. } = self {
             is_stale.store(true, Relaxed);
         }
@@ -208,7 +208,7 @@ impl Inner {
         let mut partitions = self.partitions.lock().unwrap_or_else(|poisoned| {
             // Work that panicked may have changed the memory, and not the file.
             self.partitions.clear_poison();
-            self.backing.distrust();
+            self.backing.mark_stale();
             poisoned.into_inner()
         });
         if let Backing::File { file, is_stale } = &self.backing
@@ -227,7 +227,7 @@ impl Inner {
             _ => Ok(()),
         };
         if written.is_err() {
-            self.backing.distrust();
+            self.backing.mark_stale();
         }
         written
     }
