@@ -210,7 +210,7 @@ pub enum Sender {
     },
     /// A service that is in no channel.
     Service {
-        /// The service.
+        /// The service that sent the broadcast.
         outsider: Outsider,
         /// The tag of the node through which it spoke.
         node: u32,

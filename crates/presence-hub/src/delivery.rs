@@ -42,7 +42,7 @@ pub enum Ended {
     TooSlow,
     /// More bytes waited for all connections together than there is room for, and this one had the most answers.
     Crowded,
-    /// The hub has stopped.
+    /// The hub has stopped, so the session is over on this node.
     Stopped,
 }
 

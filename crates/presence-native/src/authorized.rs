@@ -305,7 +305,7 @@ impl<H: Host> Authorized<H> {
         Ok(self.session.open_window(topic, number, window, reference)?)
     }
 
-    /// Closes a window.
+    /// Closes a window, so that the session is not told about it any more.
     pub fn close_window(
         &mut self,
         topic: &Topic,

@@ -37,18 +37,18 @@ pub struct Upkeep {
 /// What a silence asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// Nothing yet.
+    /// The client was heard from recently enough: nothing has to be done.
     Short,
-    /// A ping.
+    /// The client has been silent for the span of a ping: send one.
     Ping,
-    /// The end of the connection.
+    /// The client has not answered: end the connection.
     Over,
 }
 
 /// The token of a connection that ends first.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenEnd {
-    /// When it expires.
+    /// When the token expires, by the clock of the host.
     pub expires_at: Timestamp,
     /// How long the connection may stay after that.
     pub leeway: Duration,

@@ -112,7 +112,7 @@ pub enum SessionState {
     Ending {
         /// When the grace time was over.
         since: Timestamp,
-        /// Why the session ends.
+        /// The reason that watchers will be told.
         reason: Reason,
     },
     /// Only the shared store knows of it: the node that has it did not answer.
@@ -207,7 +207,7 @@ pub struct Gateway<R> {
 pub enum Standing {
     /// It is the node that was asked from outside.
     Here,
-    /// It answered in time.
+    /// The node answered in time.
     Answered,
     /// It did not answer in time. Its lease runs until this moment, as far as is known; it may have lapsed.
     Silent {

@@ -79,7 +79,7 @@ pub struct ChosenSource {
     pub chosen: Chosen,
     /// Its revision; 0 if it was never chosen.
     pub revision: u64,
-    /// When it ends.
+    /// When the chosen status ends; `None` if it does not end by itself.
     pub expires_at: Option<Timestamp>,
     /// When it was chosen, if a store or a gateway knows that.
     pub at: Option<Timestamp>,

@@ -67,7 +67,7 @@ impl fmt::Display for FilterRefused {
 pub struct Placed {
     /// Its place among all transitions.
     pub place: Place,
-    /// What happened.
+    /// The transition at this place.
     pub transition: Transition,
 }
 

@@ -328,7 +328,7 @@ impl Fleeting {
     }
 }
 
-/// A range of keys.
+/// A range of keys, with both bounds borrowed.
 type Between<'a, K> = (Bound<&'a K>, Bound<&'a K>);
 
 /// The next keys that wait, at most `max`. `waiting` lists those of a range in order. If more than `max` wait, `up_to`

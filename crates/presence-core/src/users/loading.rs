@@ -29,9 +29,9 @@ impl<A> Slot<A> {
 /// What is known of the stored profile when the inputs that waited for it are applied.
 #[derive(Debug)]
 pub(super) enum Loaded {
-    /// It was read.
+    /// The stored profile was read.
     Found(Profile),
-    /// None is stored.
+    /// The store has no profile of the user.
     Absent,
     /// It was not read: the shared store has the profile, or it cannot be read at present.
     Unread,

@@ -61,7 +61,7 @@ enum EarlyProfile {
     /// The store could not be read. The profile that is saved elsewhere may be older than a change that another node
     /// accepted: the user may hide, for instance.
     Away,
-    /// This profile.
+    /// The store has this profile.
     Profile(FencingToken, Arc<Profile>),
 }
 

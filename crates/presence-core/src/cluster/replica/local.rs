@@ -64,7 +64,7 @@ pub(super) enum Progress {
     Void,
     /// It is to be put.
     Sending(Sending),
-    /// The store has it.
+    /// The store has confirmed the entry.
     Stored,
     /// The store refuses the entry until it shows a later revision of the profile: the user hides.
     Blocked,

@@ -112,7 +112,7 @@ pub(crate) struct Put {
 /// Whether an entry that is put may be sent to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// It is sent.
+    /// The entry may be sent.
     No,
     /// It must not be sent yet: the user's map does not name the place.
     UntilNamed,
