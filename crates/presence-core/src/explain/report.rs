@@ -197,14 +197,14 @@ pub struct Gateway<R> {
     /// The name of the node, for people.
     pub name: Arc<str>,
     /// Whether the node answered the question.
-    pub standing: Standing,
+    pub state: GatewayState,
     /// The report of the node; `None` if it did not answer.
     pub report: Option<R>,
 }
 
 /// Whether a node answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum GatewayState {
     /// It is the node that was asked from outside.
     Here,
     /// The node answered in time.

@@ -16,7 +16,7 @@ use presence_core::cluster::{
 };
 use presence_core::history::Cause;
 use presence_core::node::{Effect, Input, Node};
-use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
+use presence_core::ports::{Lease, Leases, Queue, Renewal, Written};
 use presence_core::rosters::Hearers;
 use presence_core::users::{self, Connection};
 use presence_core::{
@@ -1026,7 +1026,7 @@ impl Stage {
                 let known = self.leases.insert(me, lease(me, now + ttl, false));
                 nodes::Input::Renewed(Leases {
                     now,
-                    mine: known.map_or(Standing::New, |_| Standing::Renewed),
+                    mine: known.map_or(Renewal::New, |_| Renewal::Renewed),
                     nodes: self.leases.values().cloned().collect(),
                 })
             }

@@ -4,8 +4,8 @@ use presence_core::Timestamp;
 use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::hooks::HookKind;
 use presence_core::ports::{
-    Hooks, Known, Leases, Notice, Outbox, Queue, Queued, Reaped, Row, StoreError, Tell, Telling,
-    Topics, Written,
+    EnqueueOutcome, Hooks, Known, Leases, Notice, Notification, Outbox, Queue, Reaped, Row,
+    StoreError, Topics, WaitingEvents, Written,
 };
 
 use super::*;
@@ -128,8 +128,11 @@ impl Hooks for Garbled {
         self.0.known(subjects).await
     }
 
-    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
-        self.0.tell(tellings).await
+    async fn enqueue(
+        &self,
+        notifications: &[Notification],
+    ) -> Vec<Result<EnqueueOutcome, StoreError>> {
+        self.0.enqueue(notifications).await
     }
 
     async fn audit(
@@ -141,11 +144,15 @@ impl Hooks for Garbled {
         self.0.audit(partition, cursor, max).await
     }
 
-    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+    async fn waiting(
+        &self,
+        partitions: &[u16],
+        max: usize,
+    ) -> Vec<Result<WaitingEvents, StoreError>> {
         self.0.waiting(partitions, max).await
     }
 
-    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
-        self.0.delivered(upto).await
+    async fn remove_delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        self.0.remove_delivered(upto).await
     }
 }
