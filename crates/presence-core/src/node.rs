@@ -36,7 +36,8 @@ pub enum Input<A> {
     Woke,
 }
 
-/// An effect of one of the state machines. Effects that one machine has on the other are performed by the node itself.
+/// An effect of one of the state machines. The effects of one machine on the other are not among them: the node
+/// performs those itself.
 #[derive(Debug, PartialEq)]
 pub enum Effect<A> {
     /// An effect about this user.
@@ -80,7 +81,7 @@ impl<A> Node<A> {
         self.users.record_history();
     }
 
-    /// Lets the node emit when others see a user differently: see [`Users::announce_looks`].
+    /// Lets the node emit an effect whenever others see a user differently: see [`Users::announce_looks`].
     pub fn announce_looks(&mut self) {
         self.users.announce_looks();
     }

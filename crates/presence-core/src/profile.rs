@@ -50,10 +50,10 @@ impl Moments {
     }
 }
 
-/// Where it is known from which status a user chose.
+/// Whether the status in a profile is known, or a guess.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StatusSource {
-    /// The user chose it, or has never chosen one.
+    /// The user chose the status, or has never chosen one.
     #[default]
     Known,
     /// The stored profile could not be read, so it is assumed that the user hides. The message, the emoji and the end are
@@ -89,7 +89,7 @@ pub struct Profile {
     pub user: UserId,
     /// The status that the user chose.
     pub status: Status,
-    /// Whether it is known that they chose it.
+    /// Whether the status is known, or a guess because the stored profile could not be read.
     pub source: StatusSource,
     /// While the user hides: the status that others last saw. Others go on seeing its message and emoji, as they would
     /// of an absent person.
@@ -129,8 +129,8 @@ impl Profile {
         rank(self) >= rank(stored)
     }
 
-    /// When the user was last seen, for a profile that was last saved at `saved_at`. It is `saved_at` for a user who
-    /// was never seen, or who hides: `last_seen` does not advance while they hide.
+    /// Up to when something is known of the user, for a profile that was last saved at `saved_at`: `last_seen`. For a
+    /// user who was never seen, or who hides, it is `saved_at`, because `last_seen` does not advance while they hide.
     pub fn known_at(&self, saved_at: Timestamp) -> Timestamp {
         match self.last_seen {
             Some(seen_at) if !self.status.chosen.hides() => seen_at,
@@ -138,8 +138,8 @@ impl Profile {
         }
     }
 
-    /// Removes a message or an emoji that is longer than users may choose. Only a store that other programs write to
-    /// has these. Returns whether anything was removed.
+    /// Removes a message or an emoji that is longer than users may choose, which happens only in a store that other
+    /// programs write to. Returns whether anything was removed.
     pub fn bound_words(&mut self) -> bool {
         let status = &mut self.status;
         let mut is_bound = bound(&mut status.message, &mut status.emoji);
@@ -187,7 +187,7 @@ impl Profile {
         }
     }
 
-    /// Notes that the user has chosen whether they hide: it is not assumed any more.
+    /// Notes that the status is known, because the user has chosen one.
     pub(crate) fn mark_known(&mut self) {
         self.source = StatusSource::Known;
     }
@@ -213,7 +213,8 @@ impl Profile {
         Profile::blank_at(self.user.clone(), self.status.revision + 1)
     }
 
-    /// A tombstone is recognised by an empty public status: no other profile of a user who does not hide has a public status.
+    /// A tombstone is recognised by an empty public status: no other profile of a user who does not hide has a public
+    /// status.
     fn blank_at(user: UserId, revision: u64) -> Profile {
         let mut blank = Profile::new(user);
         blank.status.revision = revision;

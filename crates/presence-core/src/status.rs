@@ -17,16 +17,16 @@ use crate::words::words;
 /// The status that a person chose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chosen {
-    /// Visible, as active as their sessions are.
+    /// Visible: shown as online while a session is active, and as away otherwise.
     #[default]
     Online,
-    /// Away, however active their sessions are.
+    /// Shown as away, even while a session is active.
     Away,
-    /// Not to be disturbed.
+    /// Shown as busy: the person does not want to be disturbed.
     Busy,
     /// Connected, and shown to others as offline.
     Invisible,
-    /// Shown to others as offline, whatever the devices do. It ends when the person next connects.
+    /// Shown to others as offline, even while sessions are active. It becomes `online` when the person next connects.
     Offline,
 }
 

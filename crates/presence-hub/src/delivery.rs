@@ -1,4 +1,4 @@
-//! What a session is told, and how it watches.
+//! What is delivered to a session, and how it watches topics.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Delivery {
     }
 }
 
-/// Why a connection gets nothing more.
+/// Why a connection gets no further deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The core closed it: the session timed out, a newer connection replaced this one, or the user was kicked.

@@ -17,8 +17,8 @@ use crate::{
 pub const TYPING_EVENT: &str = "typing";
 
 impl Rosters {
-    /// Does what somebody asks for in a channel, answers it, and returns the topic; `None` for any other
-    /// input.
+    /// Applies an input about typing, pointing, selecting or broadcasting, and answers it. Returns the topic; `None`
+    /// for any other input.
     pub(super) fn act<A>(
         &mut self,
         now: Timestamp,

@@ -7,7 +7,8 @@ use crate::{Event, Timestamp, Timing};
 
 /// The number of versions that are kept of one [`Timing::WINDOW`], at most.
 const PER_WINDOW_MAX: usize = 50;
-/// So many changes are sent one by one to a watcher who comes back, even where the whole state is smaller.
+/// The number of missed changes up to which a watcher who comes back gets them one by one, even if the whole state is
+/// smaller.
 const CHANGES_AT_LEAST: usize = 256;
 
 /// The last versions, each with the event that made it, which is an [`Event::Changes`].

@@ -55,7 +55,7 @@ pub(super) struct Session {
     /// A service acts through it, so there is no connection that could break.
     pub(super) by_service: bool,
     pub(super) places: Vec<SessionTopic>,
-    /// Whether its timer is armed, for a moment no later than its deadline.
+    /// Whether its timer is armed for its deadline, or for an earlier moment.
     armed: bool,
     /// Whether the other nodes have not been told its current state.
     pub(super) is_news: bool,
@@ -144,12 +144,12 @@ impl Session {
         self.alias
     }
 
-    /// The alias, where it is not the id.
+    /// The alias, if it is not the id.
     pub(super) fn other_name(&self) -> Option<SessionId> {
         (self.alias != self.id).then_some(self.alias)
     }
 
-    /// It was shown under that alias before.
+    /// Sets the alias under which it was shown before; `None` if that was its id.
     pub(super) fn goes_by(&mut self, alias: Option<SessionId>) {
         self.alias = alias.unwrap_or(self.id);
     }

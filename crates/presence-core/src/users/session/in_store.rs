@@ -25,7 +25,8 @@ impl InStore {
         matches!(self, InStore::Stored(stored) if revision <= stored)
     }
 
-    /// The same, where what this node wrote does not count any more. A stored entry that has to be replaced still has to be.
+    /// The state after what this node wrote does not count any more. An entry that has to be replaced still has to be
+    /// replaced.
     pub(super) fn forgotten(self) -> InStore {
         match self {
             InStore::Stored(_) => InStore::NEW,
@@ -82,7 +83,7 @@ impl Session {
         self.is_live() || self.is_news || matches!(self.in_store, InStore::Stored(_))
     }
 
-    /// Its record has been put as `revision`, which names all its places.
+    /// Notes that its record was put with this revision, which names all its places.
     pub(in crate::users) fn named(&mut self, revision: u64) {
         for place in &mut self.places {
             if place.share == Share::Unnamed {
