@@ -19,13 +19,13 @@ pub struct Limits {
     pub faces_max: usize,
     /// Users that a list of who is typing names.
     pub typing_max: usize,
-    /// Cursors of one channel that are told within [`Timing::WINDOW`]; the others follow after that time.
+    /// Cursors of one channel that are told within [`Timing::RATE_WINDOW`]; the others follow after that time.
     pub cursors_max: usize,
-    /// Broadcasts of one channel that a node accepts within [`Timing::WINDOW`]; a further one is
+    /// Broadcasts of one channel that a node accepts within [`Timing::RATE_WINDOW`]; a further one is
     /// refused with [`Refusal::TooFast`](crate::Refusal::TooFast).
     pub broadcasts_max: usize,
     /// The number of versions of a topic that are kept for watchers who come back; a watcher with an older version
-    /// gets the whole state. Of a topic that changes more often than once within [`Timing::WINDOW`], all versions of
+    /// gets the whole state. Of a topic that changes more often than once within [`Timing::RATE_WINDOW`], all versions of
     /// the last `versions_kept` times that span are kept: by default those of the last 1.6 s.
     pub versions_kept: usize,
     /// Windows that one session has open, on all topics; the session's handle refuses a further one with
@@ -137,7 +137,7 @@ impl Timing {
     /// How often a node compares what it follows with the store.
     pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
     /// The span of time in which cursors, broadcasts, and starts and ends of typing are counted against their limits.
-    pub const WINDOW: Duration = Duration::from_millis(50);
+    pub const RATE_WINDOW: Duration = Duration::from_millis(50);
     /// With [`Tick::Auto`], the shortest time between two events of a topic, for each person in it. The event is sent
     /// to each of them, so a topic uses at most a tenth of a core, however often it changes.
     pub const FLOOR_PER_PERSON: Duration = Duration::from_micros(50);

@@ -200,7 +200,7 @@ impl TopicState {
         max: usize,
     ) -> Result<(), Refusal> {
         if !self.fleeting.has_room_to_broadcast(now, max) {
-            let retry_after = self.pace.next_at().since(now).max(Timing::WINDOW);
+            let retry_after = self.pace.next_at().since(now).max(Timing::RATE_WINDOW);
             return Err(Refusal::TooFast { retry_after });
         }
         let (by, name, content) = (user.clone(), event.clone(), payload.clone());

@@ -54,7 +54,7 @@ impl Window {
     fn at(&mut self, now: Timestamp) -> &mut Self {
         if self.ends_at <= now {
             *self = Window {
-                ends_at: now + Timing::WINDOW,
+                ends_at: now + Timing::RATE_WINDOW,
                 ..Window::default()
             };
         }

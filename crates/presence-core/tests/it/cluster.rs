@@ -559,7 +559,7 @@ impl Stage {
     pub(crate) fn with(limits: Limits) -> Self {
         let now = Timestamp::from_millis(START);
         // The store answers while effects are performed. With a tick nothing else is told in between.
-        let tick = Tick::Fixed(Timing::WINDOW);
+        let tick = Tick::Fixed(Timing::RATE_WINDOW);
         let timing = Timing::default().with_tick(tick);
         let node = |seed| Some(Node::of_cluster(now, timing, limits, seed));
         let mut stage = Stage {
@@ -616,7 +616,7 @@ impl Stage {
         let node = node.parse::<usize>().unwrap() - 1;
         self.act(node, who, what);
         // Whoever had to wait has spoken then.
-        self.wait_until(self.now + Timing::WINDOW);
+        self.wait_until(self.now + Timing::RATE_WINDOW);
     }
 
     fn act_on_profiles(&mut self, what: &[&str]) {
@@ -628,7 +628,7 @@ impl Stage {
                 for (node, user) in std::mem::take(&mut self.unread) {
                     self.load(node, user);
                 }
-                self.wait_until(self.now + Timing::WINDOW);
+                self.wait_until(self.now + Timing::RATE_WINDOW);
             }
             ["have", user, chosen, ref words @ ..] => {
                 let mut profile = Profile::new(UserId::new(user).unwrap());

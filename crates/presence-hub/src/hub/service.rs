@@ -137,7 +137,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there are too many broadcasts
-    /// within [`Timing::WINDOW`](presence_core::Timing::WINDOW), and [`Refusal::Stopped`] if the hub has stopped.
+    /// within [`Timing::RATE_WINDOW`](presence_core::Timing::RATE_WINDOW), and [`Refusal::Stopped`] if the hub has stopped.
     pub async fn act_say(
         &self,
         user: &UserId,
@@ -168,7 +168,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`Refusal::TooFast`] if there are too many broadcasts within
-    /// [`Timing::WINDOW`](presence_core::Timing::WINDOW); [`Refusal::Stopped`] if the hub has stopped.
+    /// [`Timing::RATE_WINDOW`](presence_core::Timing::RATE_WINDOW); [`Refusal::Stopped`] if the hub has stopped.
     pub async fn announce(
         &self,
         channel: ChannelId,
