@@ -46,8 +46,8 @@ pub enum Effect<A> {
     Roster(rosters::Effect<A>),
     /// Send a request to the store that nodes share.
     Ask(Request),
-    /// Send a request about leases to the store. This is never an effect that is meant [for everyone](News)
-    /// on this node.
+    /// Send a request about leases to the store. Effects that are meant [for every machine](News) of this node are not
+    /// among these: the node applies them itself.
     Leases(nodes::Effect),
 }
 
