@@ -28,12 +28,12 @@ use self::checkers::Checkers;
 use self::container::Container;
 use self::gateway::{Gateway, Route};
 
-/// Relative to the root.
+/// The folder of the deployments, relative to the root of the repository.
 const FOLDER: &str = "deploy";
 
-/// A file, read.
+/// A file of the deployments, with its content.
 struct File {
-    /// Relative to [`FOLDER`].
+    /// The path of the file, relative to [`FOLDER`].
     name: String,
     text: String,
     /// What is in it, if it is YAML.

@@ -4,8 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::{Outsider, SessionId};
 
-/// Numbers for countings that begin anew. Nobody who sees some of them can tell how many others were given in between:
-/// that would tell of things that happened to people who hide.
+/// A generator of epochs: random numbers for versions that are counted from the start again. Nobody who sees some of
+/// them can tell how many others were generated in between, which would reveal what happened to users who hide.
 #[derive(Debug)]
 pub(crate) struct Epochs {
     seed: u64,

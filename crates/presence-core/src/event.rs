@@ -31,7 +31,8 @@ impl fmt::Display for Topic {
 /// number within an epoch. Versions of different epochs cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
-    /// The counting that the version belongs to: an opaque number. It is different when counting starts again.
+    /// The epoch that the version belongs to: an opaque number, and another one each time that versions are counted
+    /// from the start.
     pub epoch: u64,
     /// Grows with each announced change. Successive [`Event::Changes`] of one epoch have successive versions, so a gap
     /// means that an event was lost.
@@ -94,11 +95,12 @@ pub enum Event {
         /// All cursors in the channel. They are as few as the sessions of a room that is listed.
         cursors: Vec<Cursor>,
     },
-    /// Nobody was there, and somebody has come: versions are counted from the start, and the changes that say who follow.
+    /// A topic that was empty is about to have people again: its versions are counted from the start, in a new epoch.
+    /// The changes that say who has come follow.
     Anew {
         /// The topic whose versions start again.
         topic: Topic,
-        /// The state in which nobody is there.
+        /// The version of the empty topic, in the new epoch. The changes that follow have the next one.
         clock: Clock,
     },
     /// What changed since the last event: never empty.
@@ -133,7 +135,8 @@ pub enum Event {
         number: u32,
         /// The exact number of people in the topic.
         count: usize,
-        /// The people in the window, in its order; each with at most [`ROW_SESSIONS_MAX`](crate::ROW_SESSIONS_MAX) of their sessions.
+        /// The people in the window, in its order; each with at most [`ROW_SESSIONS_MAX`](crate::ROW_SESSIONS_MAX) of
+        /// their sessions.
         rows: Vec<Arc<Person>>,
     },
     /// What has changed in a window. The new rows are the old ones without those in `gone` and without everybody who is in
@@ -190,11 +193,11 @@ pub enum Event {
     PublicView(PublicView),
     /// How a user sees themselves. The user's own sessions are told this.
     OwnView(OwnView),
-    /// This node has lost its connection to the other nodes, or has it back. In between it shows the people of other
+    /// The shared store does not answer this node, or answers again. In between this node shows the people of other
     /// nodes as they last were.
-    Alone {
-        /// Whether the connection is lost.
-        is_alone: bool,
+    StoreAway {
+        /// Whether the store does not answer.
+        is_away: bool,
     },
 }
 
@@ -210,7 +213,7 @@ pub enum Sender {
     },
     /// A service that is in no channel.
     Service {
-        /// The service.
+        /// The service that sent the broadcast.
         outsider: Outsider,
         /// The tag of the node through which it spoke.
         node: u32,
@@ -425,7 +428,7 @@ impl Event {
             Event::Cursors { cursors, gone, .. } => (cursors.len() + gone.len()) * CURSOR,
             Event::Broadcast { event, payload, .. } => event.len() + payload.json().len(),
             Event::PublicView(_) | Event::OwnView(_) => 2 * HEAD,
-            Event::Anew { .. } | Event::Alone { .. } => 0,
+            Event::Anew { .. } | Event::StoreAway { .. } => 0,
         }
     }
 }

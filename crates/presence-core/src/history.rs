@@ -61,7 +61,7 @@ pub enum What {
     },
     /// A session ended.
     Ended(Reason),
-    /// A session ended, because this node died, which had it. The node that cleaned up after it records that.
+    /// A session ended because its node, this incarnation, died. The node that removes its entries records that.
     NodeDied(Incarnation),
     /// Others were shown a session in a channel.
     Joined,
@@ -71,7 +71,7 @@ pub enum What {
     Reported(Activity),
     /// The chosen status, its message, its emoji or its end changed.
     Chose(Chosen),
-    /// Nothing is known of the user any more: the ring forgets everything about them, this included.
+    /// The user was erased: the ring forgets everything about them, this transition included.
     Erased,
 }
 
@@ -270,7 +270,7 @@ impl History {
         self.bytes += weight;
     }
 
-    /// Drops what is older than it may be at `now`.
+    /// Drops the transitions that are older than the maximum age at `now`.
     pub fn expire(&mut self, now: Timestamp) {
         let Some(age_max) = self.age_max else {
             return;

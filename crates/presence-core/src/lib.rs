@@ -26,15 +26,16 @@ mod id;
 mod incarnation;
 mod json;
 mod limits;
+mod log_throttle;
 mod member;
 mod meta;
 pub mod node;
 mod payload;
 pub mod ports;
+mod profile;
 mod refusal;
 pub mod revocation;
 pub mod rosters;
-mod seldom;
 mod shrink;
 mod status;
 pub mod text;
@@ -52,15 +53,16 @@ pub use event::{
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};
 pub use json::{JSON_DEPTH_MAX, JsonError, check_json};
 pub use limits::{Limits, Tick, Timing, TimingError};
+pub use log_throttle::LogThrottle;
 pub use member::{Look, Member, Person, Reason};
 pub use meta::{META_BYTES_MAX, Meta, MetaError, Shown, color_of};
 pub use payload::{EVENT_BYTES_MAX, PAYLOAD_BYTES_MAX, Payload, PayloadError};
+pub use profile::{Moments, Profile, StatusSource};
 pub use refusal::Refusal;
-pub use seldom::Seldom;
 pub use shrink::shrink_after_burst;
 pub use status::{
-    CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Moments, Profile,
-    Status, StatusChange, StatusError, StatusSource, Visible, checked_emoji, checked_message,
+    CLEAR_AFTER_MAX, Chosen, EMOJI_BYTES_MAX, Edit, Expiry, MESSAGE_CHARS_MAX, Status,
+    StatusChange, StatusError, Visible, checked_emoji, checked_message,
 };
 pub use time::Timestamp;
 pub use timers::Timers;

@@ -19,14 +19,14 @@ pub struct Limits {
     pub faces_max: usize,
     /// Users that a list of who is typing names.
     pub typing_max: usize,
-    /// Cursors of one channel that are told within [`Timing::WINDOW`]; the others follow after that time.
+    /// Cursors of one channel that are told within [`Timing::RATE_WINDOW`]; the others follow after that time.
     pub cursors_max: usize,
-    /// Broadcasts of one channel that a node accepts within [`Timing::WINDOW`]; a further one is
+    /// Broadcasts of one channel that a node accepts within [`Timing::RATE_WINDOW`]; a further one is
     /// refused with [`Refusal::TooFast`](crate::Refusal::TooFast).
     pub broadcasts_max: usize,
-    /// Versions that are kept for watchers who come back; a watcher with an older version gets the whole state. A topic
-    /// that changes more often than once within [`Timing::WINDOW`] keeps those of that many windows: by default the
-    /// versions of the last 1.6 s.
+    /// The number of versions of a topic that are kept for watchers who come back; a watcher with an older version
+    /// gets the whole state. Of a topic that changes more often than once within [`Timing::RATE_WINDOW`], all versions of
+    /// the last `versions_kept` times that span are kept: by default those of the last 1.6 s.
     pub versions_kept: usize,
     /// Windows that one session has open, on all topics; the session's handle refuses a further one with
     /// [`Refusal::TooMany`](crate::Refusal::TooMany).
@@ -54,13 +54,14 @@ impl Default for Limits {
     }
 }
 
-/// How often a topic tells its watchers what has changed. A change after quiet is always told at once; this is about
-/// the changes that follow it. A topic that is too big to list tells its watchers once in [`Timing::TICK_MAX`].
+/// How often a topic sends its changes to its watchers. A change after a quiet time is always sent at once; this is
+/// about the changes that follow it. A topic that is too big to list sends at most one event in [`Timing::TICK_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tick {
-    /// As often as the node keeps up. Between two events is at least the time that telling everybody costs, which is
-    /// [`Timing::FLOOR_PER_PERSON`] for each person in the topic, and the same for each thing that waits on this node,
-    /// but no more than [`Timing::BACKLOG_MAX`] for all of them. What happens meanwhile is one event.
+    /// As often as the node keeps up. The shortest time between two events is [`Timing::FLOOR_PER_PERSON`] for each
+    /// person in the topic, because an event is sent to each of them. The same time is added for each message and
+    /// connection that waits on this node, up to [`Timing::BACKLOG_MAX`] in all. The changes of this time become one
+    /// event.
     #[default]
     Auto,
     /// At most once in this time; in a topic of 500 people half as often, of 750 a third as often, and so on.
@@ -117,7 +118,7 @@ impl Timing {
     /// silent, and the way to the store, the stored time is never more than five minutes old.
     pub const SEEN_EVERY: Duration = Duration::from_secs(4 * 60);
     /// How long a node counts as alive after it last renewed its lease. It is longer than a store needs to replace a
-    /// server that died: otherwise everybody would leave meanwhile.
+    /// server that died: otherwise everybody would be shown leaving meanwhile.
     pub const LEASE: Duration = Duration::from_secs(15);
     /// How long a node that stood still reads what was sent to it meanwhile. If it was declared dead, it does not write its
     /// sessions again before: it may hear that their connections have ended.
@@ -139,9 +140,9 @@ impl Timing {
     /// How often a node compares what it follows with the store.
     pub const COMPARE_EVERY: Duration = Duration::from_secs(2);
     /// The span of time in which cursors, broadcasts, and starts and ends of typing are counted against their limits.
-    pub const WINDOW: Duration = Duration::from_millis(50);
-    /// With [`Tick::Auto`], the shortest time between two events of a topic, for each person in it. Each of them is sent
-    /// the event, so a topic takes no more than a certain part of the node however often it changes.
+    pub const RATE_WINDOW: Duration = Duration::from_millis(50);
+    /// With [`Tick::Auto`], the shortest time between two events of a topic, for each person in it. The event is sent
+    /// to each of them, so a topic uses at most a tenth of a core, however often it changes.
     pub const FLOOR_PER_PERSON: Duration = Duration::from_micros(50);
     /// With [`Tick::Auto`], the longest time by which a backlog of the node delays an event of a topic.
     pub const BACKLOG_MAX: Duration = Duration::from_millis(50);

@@ -32,11 +32,11 @@ impl Look {
 /// One session's entry in a channel or a workspace. Users who hide have no entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Which session. Nobody is shown this.
+    /// The id of the session. Nobody is shown this.
     pub session: SessionId,
-    /// What others are shown as its id: another one each time it comes out of hiding.
+    /// The id of the session that others are shown. It gets a new one each time its user comes out of hiding.
     pub alias: SessionId,
-    /// Which of its connections said so. Nobody is shown this.
+    /// The epoch of the connection that wrote the entry. Nobody is shown this.
     pub epoch: u32,
     /// The user of the session.
     pub user: UserId,
@@ -51,7 +51,7 @@ pub struct Member {
     /// Grows whenever `look` changes. Of the members of a person that show the same profile revision, the one with the
     /// highest number has the current look.
     pub look_revision: u64,
-    /// The revision of the user's profile that this shows.
+    /// The revision of the user's profile that `look` shows.
     pub profile: u64,
 }
 
@@ -74,7 +74,7 @@ impl Person {
         &newest.expect("a person has at least one session").look
     }
 
-    /// Whether nobody could tell the person from `other`.
+    /// Whether watchers could not tell the person from `other`.
     pub(crate) fn shows_the_same_as(&self, other: &Person) -> bool {
         // A member's own look may lag behind: that of the newest counts.
         let same = |(a, b): (&Arc<Member>, &Arc<Member>)| {
@@ -86,7 +86,7 @@ impl Person {
             && self.members.iter().zip(&other.members).all(same)
     }
 
-    /// The newest value of one part of the metas, where `part` reads it: the newest session that has it counts.
+    /// One part of the metas, such as the name, which `part` reads: the value of the newest session that has one.
     pub fn newest<'a>(
         &'a self,
         part: impl Fn(&'a Meta) -> Option<&'a Arc<str>>,

@@ -39,7 +39,8 @@ pub enum Input<A> {
     },
 }
 
-/// An effect of one of the state machines. Effects that one machine has on the other are performed by the node itself.
+/// An effect of one of the state machines. The effects of one machine on the other are not among them: the node
+/// performs those itself.
 #[derive(Debug, PartialEq)]
 pub enum Effect<A> {
     /// An effect about this user.
@@ -48,8 +49,8 @@ pub enum Effect<A> {
     Roster(rosters::Effect<A>),
     /// Send a request to the store that nodes share.
     Ask(Request),
-    /// Send a request about leases to the store. This is never an effect that is meant [for everyone](News)
-    /// on this node.
+    /// Send a request about leases to the store. Effects that are meant [for every machine](News) of this node are not
+    /// among these: the node applies them itself.
     Leases(nodes::Effect),
 }
 
@@ -83,7 +84,7 @@ impl<A> Node<A> {
         self.users.record_history();
     }
 
-    /// Lets the node emit when others see a user differently: see [`Users::announce_looks`].
+    /// Lets the node emit an effect whenever others see a user differently: see [`Users::announce_looks`].
     pub fn announce_looks(&mut self) {
         self.users.announce_looks();
     }

@@ -17,7 +17,7 @@ pub enum Refusal {
         /// The limit that is reached.
         max: usize,
     },
-    /// There are too many broadcasts in this channel within [`Timing::WINDOW`](crate::Timing::WINDOW).
+    /// There are too many broadcasts in this channel within [`Timing::RATE_WINDOW`](crate::Timing::RATE_WINDOW).
     TooFast {
         /// How long to wait before the request may succeed.
         retry_after: Duration,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::{Timestamp, UserId};
 
-/// The maximum number of users that are revoked at once. A further one is refused: to forget another one would let that
-/// user back in.
+/// The maximum number of users that are revoked at once. A further one is refused, because forgetting another one
+/// would accept that user's tokens again.
 pub const REVOKED_MAX: usize = 10_000;
 
 /// The rule that the tokens of one user are refused if they were issued before a moment.

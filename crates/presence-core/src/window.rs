@@ -1,4 +1,4 @@
-//! A window: a few consecutive rows of a roster, in an order.
+//! A window: a few consecutive rows of a roster, by when people joined or by name.
 
 use std::sync::Arc;
 
@@ -68,8 +68,8 @@ impl Span {
         Span(Kind::Joined { after })
     }
 
-    /// The people whose name begins with `prefix`, by name. Those who come after `after`: after that name and that id,
-    /// or without an id from that name on. Upper and lower case make no difference.
+    /// The people whose name begins with `prefix`, by name. With `after`, only those who come after that name and
+    /// that id, or without an id, those who have that name or a later one. Upper and lower case make no difference.
     pub fn named(prefix: &str, after: Option<(&str, Option<UserId>)>) -> Self {
         let prefix = sorted_name(prefix);
         let after = after.map(|(name, user)| (sorted_name(name), user));
@@ -129,8 +129,8 @@ pub(crate) fn name_key(person: &Person) -> NameKey {
 }
 
 impl Person {
-    /// The name by which the person is sorted in [`Order::Name`]: their name in lower case, or their id if they have none; at
-    /// most [`SORTED_NAME_BYTES_MAX`] bytes. It is the name that a row of a window shows.
+    /// The name by which the person is sorted in [`Order::Name`]: their name in lower case, or their id if they have
+    /// none; at most [`SORTED_NAME_BYTES_MAX`] bytes. It is the name that a row of a window shows.
     pub fn sorted_name(&self) -> Arc<str> {
         let name = match self.members.len() > ROW_SESSIONS_MAX {
             true => row_of_many(self).newest(crate::Meta::name).cloned(),
@@ -145,8 +145,7 @@ pub(crate) fn joined_key(person: &Person) -> JoinedKey {
     (person.joined_at, person.user.clone())
 }
 
-/// What a row shows of `person`: at most [`ROW_SESSIONS_MAX`] of their sessions, so that no window is bigger than
-/// [`WINDOW_ROWS_MAX`] times that.
+/// What a row shows of `person`: at most [`ROW_SESSIONS_MAX`] of their sessions, so that the size of a window is bounded.
 pub(crate) fn row_of(person: &Arc<Person>) -> Arc<Person> {
     match person.members.len() > ROW_SESSIONS_MAX {
         true => Arc::new(row_of_many(person)),

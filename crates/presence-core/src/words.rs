@@ -1,4 +1,4 @@
-//! Enums whose variants have a word on the wire: each is written and read by the same list.
+//! Enums whose variants have a word on the wire. One list of the words is used to write them and to read them.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ impl WordError {
         WordError { what, words }
     }
 
-    /// The words that would do.
+    /// The words that are valid.
     pub fn words(&self) -> &'static [&'static str] {
         self.words
     }

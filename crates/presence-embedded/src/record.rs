@@ -162,7 +162,7 @@ mod tests {
     /// A profile with nothing in it.
     const PLAIN: &[u8] = b"\x01\x00\x00\x00\x00\x00\x00\x00\x81\x02";
 
-    /// When both were saved.
+    /// When both profiles were saved.
     const SAVED_AT: Timestamp = Timestamp::from_millis(257);
 
     #[test]

@@ -150,7 +150,7 @@ impl App {
             Stored::Mongo(profiles) => Hub::join(settings, profiles, store, name).await,
         };
         if let Some((webhooks, wanted)) = webhooks {
-            hub.tell_outside(shared.clone(), Arc::new(webhooks), wanted);
+            hub.deliver_webhooks(shared.clone(), Arc::new(webhooks), wanted);
         }
         App::new(config, hub, mongo, resume, revocations, kept, Some(shared))
     }
@@ -184,7 +184,7 @@ impl App {
         };
         if let Some((store, webhooks, wanted)) = webhooks {
             kept.webhooks = Some(store.clone());
-            hub.tell_outside_alone(store, Arc::new(webhooks), wanted);
+            hub.deliver_local_webhooks(store, Arc::new(webhooks), wanted);
         }
         let app = App::new(config, hub, mongo, resume, revocations, kept, None)?;
         Ok((app, left))

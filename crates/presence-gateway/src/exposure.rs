@@ -13,7 +13,7 @@ pub enum Exposure {
 /// Which paths a line of the list is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
-    /// This path alone.
+    /// The path itself, and nothing below it.
     Exact,
     /// Every path that begins with it. It ends with a slash.
     Below,

@@ -133,7 +133,7 @@ pub(crate) struct Facts {
     pub(crate) open: usize,
     /// The numbers of users, channels, typing users and unsaved profiles in the hub.
     pub(crate) counts: Counts,
-    /// Keys and revocations.
+    /// What is known of keys and revocations.
     pub(crate) identity: IdentityFacts,
     /// Records and messages of a store that were not understood.
     pub(crate) garbled: u64,

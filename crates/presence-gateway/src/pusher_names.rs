@@ -12,7 +12,7 @@ use std::fmt;
 use presence_core::{ChannelId, IdError, Outsider, UserId};
 
 use crate::config::PusherApp;
-use crate::identity::{APART, Patterns, SERVER, user_id};
+use crate::identity::{PUSHER_PREFIX, PUSHER_SERVER_PREFIX, Patterns, user_id};
 
 /// The longest name that Pusher's server libraries accept, in bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -96,7 +96,7 @@ pub(crate) fn channel_of(app: &PusherApp, name: &str) -> Result<ChannelId, NameE
             }
         }
     };
-    if text.starts_with(APART) && app.meets_others && kind(name) == Kind::Presence {
+    if text.starts_with(PUSHER_PREFIX) && app.meets_others && kind(name) == Kind::Presence {
         return Err(NameError::Reserved);
     }
     ChannelId::new(&text).map_err(NameError::Id)
@@ -104,7 +104,7 @@ pub(crate) fn channel_of(app: &PusherApp, name: &str) -> Result<ChannelId, NameE
 
 /// The name of `channel` on the pages of its application, and whether they see who is there.
 pub(crate) fn name_of(channel: &ChannelId) -> (Cow<'_, str>, bool) {
-    let apart = channel.as_str().strip_prefix(APART);
+    let apart = channel.as_str().strip_prefix(PUSHER_PREFIX);
     match apart.and_then(|it| it.split_once('/')) {
         Some((_, name)) => (name.into(), name.starts_with(PRESENCE)),
         None => (
@@ -116,7 +116,7 @@ pub(crate) fn name_of(channel: &ChannelId) -> (Cow<'_, str>, bool) {
 
 /// Whether `channel` belongs to `app`.
 pub(crate) fn is_of(app: &PusherApp, channel: &ChannelId) -> bool {
-    let apart = channel.as_str().strip_prefix(APART);
+    let apart = channel.as_str().strip_prefix(PUSHER_PREFIX);
     match apart.and_then(|it| it.split_once('/')) {
         Some((id, _)) => id == app.id,
         None => app.meets_others,
@@ -142,19 +142,19 @@ pub(crate) fn channels_of(app: &PusherApp) -> Patterns {
 
 /// The id of `user` in their application.
 pub(crate) fn id_of(user: &UserId) -> &str {
-    let apart = user.as_str().strip_prefix(APART);
+    let apart = user.as_str().strip_prefix(PUSHER_PREFIX);
     let apart = apart.and_then(|it| it.split_once('/'));
     apart.map_or(user.as_str(), |(_, id)| id)
 }
 
 /// The user in whose name a server of `app` sends.
 pub(crate) fn speaker(app: &PusherApp) -> UserId {
-    let name = format!("{SERVER}{}", app.id);
+    let name = format!("{PUSHER_SERVER_PREFIX}{}", app.id);
     UserId::new(&name).expect("an id of an application is in the alphabet")
 }
 
 fn apart(app: &PusherApp, name: &str) -> String {
-    format!("{APART}{}/{name}", app.id)
+    format!("{PUSHER_PREFIX}{}/{name}", app.id)
 }
 
 fn checked(name: &str) -> Result<(), NameError> {

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use presence_core::Seldom;
+use presence_core::LogThrottle;
 use presence_redis::Goodbye;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -194,7 +194,7 @@ async fn watch_data_folder(app: Weak<App>) {
 }
 
 async fn accept(app: Arc<App>, listener: TcpListener) {
-    let mut said = Seldom::new(Duration::from_secs(1));
+    let mut said = LogThrottle::new(Duration::from_secs(1));
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {

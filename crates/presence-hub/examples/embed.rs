@@ -22,14 +22,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut bob = connect(&hub, "bob").await?;
     bob.join(room, Arc::default(), None, None)?;
 
-    // Ann hears who is in the room, and then of everyone who comes and goes.
+    // Ann is told who is in the room, and then who comes and goes. If both join at the same time, Bob is in the first list.
+    let is_bob = |user: &UserId| user.as_str() == "bob";
     let mut sees_bob = false;
     while !sees_bob {
-        let Delivery::Event(shared) = ann.next().await else {
-            continue;
+        let shared = match ann.next().await {
+            Delivery::Event(shared) => shared,
+            Delivery::Ended(why) => return Err(format!("Ann's session ended: {why:?}").into()),
+            Delivery::Granted(_) | Delivery::Refused(..) => continue,
         };
         match &*shared.event {
-            Event::Everyone { people, .. } => println!("{} in the room", people.len()),
+            Event::Everyone { people, .. } => {
+                println!("{} in the room", people.len());
+                sees_bob = people.iter().any(|it| is_bob(&it.user));
+            }
             Event::Changes { changes, .. } => {
                 for change in changes {
                     match change {
@@ -39,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                             println!("{} left: {reason:?}", person.user)
                         }
                     }
-                    sees_bob |= matches!(change, Change::Joined(it) if it.user.as_str() == "bob");
+                    sees_bob |= matches!(change, Change::Joined(it) if is_bob(&it.user));
                 }
             }
             _ => {}

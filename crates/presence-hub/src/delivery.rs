@@ -1,4 +1,4 @@
-//! What a session is told, and how it watches.
+//! What is delivered to a session, and how it watches topics.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Delivery {
     }
 }
 
-/// Why a connection gets nothing more.
+/// Why a connection gets no further deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The core closed it: the session timed out, a newer connection replaced this one, or the user was kicked.
@@ -42,7 +42,7 @@ pub enum Ended {
     TooSlow,
     /// More bytes waited for all connections together than there is room for, and this one had the most answers.
     Crowded,
-    /// The hub has stopped.
+    /// The hub has stopped, so the session is over on this node.
     Stopped,
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use presence_core::cluster::{Ephemeral, Incarnation, Request, Snapshot, Subject};
 use presence_core::explain::{
-    About, Answer, Gateway, NodeMessage, RECORDED_MAX, RoomReport, SharedUser, Standing, Stored,
-    UserReport, View,
+    About, Answer, Gateway, GatewayState, NodeMessage, RECORDED_MAX, RoomReport, SharedUser,
+    Stored, UserReport, View,
 };
 use presence_core::history::{Recent, RecentQuery, Transition};
 use presence_core::ports::{Orphan, Profiles, StoreError, Topics};
@@ -349,7 +349,7 @@ impl Inquirer {
         {
             let mut asked = gateways.iter_mut().filter(|it| it.is_asked());
             if let Some(gateway) = asked.find(|it| it.who.node == from.node) {
-                gateway.standing = Standing::Answered;
+                gateway.state = GatewayState::Answered;
                 gateway.report = Some(answer);
                 answered += 1;
             }
@@ -368,7 +368,7 @@ impl Inquirer {
         Gateway {
             who: cluster.map_or(nobody, Cluster::now_me),
             name: cluster.map_or_else(|| "".into(), |it| it.name.clone()),
-            standing: Standing::Here,
+            state: GatewayState::Here,
             report: Some(report),
         }
     }
@@ -403,7 +403,7 @@ impl Inquirer {
     /// confirmed it.
     pub(crate) async fn erase_elsewhere(&self, user: &UserId) -> bool {
         let asked = self.ask_others(&About::Erase(user.clone())).await;
-        let is_silent = |it: &Gateway<Answer>| matches!(it.standing, Standing::Silent { .. });
+        let is_silent = |it: &Gateway<Answer>| matches!(it.state, GatewayState::Silent { .. });
         asked.is_ok_and(|gateways| !gateways.iter().any(is_silent))
     }
 
@@ -429,7 +429,7 @@ trait Asked {
 
 impl<R> Asked for Gateway<R> {
     fn is_asked(&self) -> bool {
-        !matches!(self.standing, Standing::Dead { .. })
+        !matches!(self.state, GatewayState::Dead { .. })
     }
 }
 
@@ -447,9 +447,9 @@ impl Cluster {
         let gateways = others.map(|it| Gateway {
             who: it.who,
             name: it.name.as_ref().into(),
-            standing: match it.is_dead {
-                true => Standing::Dead { since: it.until },
-                false => Standing::Silent { until: it.until },
+            state: match it.is_dead {
+                true => GatewayState::Dead { since: it.until },
+                false => GatewayState::Silent { until: it.until },
             },
             report: None,
         });

@@ -14,10 +14,10 @@ use presence_core::cluster::{
     Change, Ephemeral, Fence, Incarnation, Record, Removed, Snapshot, Subject, Write,
 };
 use presence_core::ports::{
-    Endpoint, Hooks, Known, Leases, Notice, Numbered, Outbox, Profiles, Queue, Queued, Reaped, Row,
-    StoreError, Tell, Telling, Topics, Written,
+    Endpoint, EnqueueOutcome, Hooks, Known, Leases, Notice, Notification, NumberedEvent, Outbox,
+    Profiles, Queue, Reaped, Row, StoreError, Topics, WaitingEvents, Written,
 };
-use presence_core::{EVENT_BYTES_MAX, Profile, Reason, Seldom, Timestamp, UserId};
+use presence_core::{EVENT_BYTES_MAX, LogThrottle, Profile, Reason, Timestamp, UserId};
 use tokio::time::Instant;
 
 use crate::counters::Counters;
@@ -35,8 +35,8 @@ pub(crate) struct Guarded<T> {
     /// Whether the adapter is the store that nodes share, unless it is one of profiles or an endpoint.
     is_shared: bool,
     start: Instant,
-    faults: Mutex<Seldom>,
-    garbled: Mutex<Seldom>,
+    faults: Mutex<LogThrottle>,
+    garbled: Mutex<LogThrottle>,
 }
 
 /// What an adapter did wrong.
@@ -76,8 +76,8 @@ impl<T> Guarded<T> {
             counters,
             is_shared: true,
             start: Instant::now(),
-            faults: Mutex::new(Seldom::new(SAID_EVERY)),
-            garbled: Mutex::new(Seldom::new(SAID_EVERY)),
+            faults: Mutex::new(LogThrottle::new(SAID_EVERY)),
+            garbled: Mutex::new(LogThrottle::new(SAID_EVERY)),
         }
     }
 
@@ -133,11 +133,11 @@ impl<T> Guarded<T> {
         }
     }
 
-    fn is_to_be_said(&self, seldom: &Mutex<Seldom>) -> Option<u64> {
+    fn is_to_be_said(&self, throttle: &Mutex<LogThrottle>) -> Option<u64> {
         let passed = self.start.elapsed().as_millis();
         let now = Timestamp::from_millis(u64::try_from(passed).unwrap_or(u64::MAX));
-        let mut seldom = seldom.lock().unwrap_or_else(PoisonError::into_inner);
-        seldom.happened(now)
+        let mut throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        throttle.happened(now)
     }
 
     /// One outcome for each of `asked`, whatever the adapter answered.
@@ -381,9 +381,14 @@ impl<T: Hooks> Hooks for Guarded<T> {
         self.each("known", subjects.len(), known.await)
     }
 
-    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
-        let told = self.caught("tell", async { self.adapter.tell(tellings).await });
-        self.each("tell", tellings.len(), told.await)
+    async fn enqueue(
+        &self,
+        notifications: &[Notification],
+    ) -> Vec<Result<EnqueueOutcome, StoreError>> {
+        let told = self.caught("enqueue", async {
+            self.adapter.enqueue(notifications).await
+        });
+        self.each("enqueue", notifications.len(), told.await)
     }
 
     async fn audit(
@@ -397,16 +402,22 @@ impl<T: Hooks> Hooks for Guarded<T> {
         audited.map_err(|fault| fault.unavailable())?
     }
 
-    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+    async fn waiting(
+        &self,
+        partitions: &[u16],
+        max: usize,
+    ) -> Vec<Result<WaitingEvents, StoreError>> {
         let waiting = self.caught("waiting", async {
             self.adapter.waiting(partitions, max).await
         });
         self.each("waiting", partitions.len(), waiting.await)
     }
 
-    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
-        let delivered = self.caught("delivered", async { self.adapter.delivered(upto).await });
-        self.each("delivered", upto.len(), delivered.await)
+    async fn remove_delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        let delivered = self.caught("remove_delivered", async {
+            self.adapter.remove_delivered(upto).await
+        });
+        self.each("remove_delivered", upto.len(), delivered.await)
     }
 }
 
@@ -414,7 +425,7 @@ impl<T: Endpoint> Endpoint for Guarded<T> {
     async fn deliver(
         &self,
         now: Timestamp,
-        events: &[Numbered],
+        events: &[NumberedEvent],
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let delivered = async { self.adapter.deliver(now, events).await };
         match self.caught("deliver", delivered).await {

@@ -66,7 +66,7 @@ impl Histogram {
         self.observe(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// Counts a value.
+    /// Counts one value, such as a number of bytes.
     pub fn observe(&self, value: u64) {
         let stripe = &self.stripes[stripe()];
         let bucket = self.bounds.partition_point(|bound| *bound < value);

@@ -154,7 +154,6 @@ impl<T: Topics> Leasing<T> {
         }
     }
 
-    // Longer than a screen because it is a table: an arm for each effect.
     async fn perform(&mut self, effect: Effect) {
         let store = self.store.clone();
         match effect {
@@ -211,20 +210,7 @@ impl<T: Topics> Leasing<T> {
             }
             Effect::Lost(who) => {
                 self.router.spread(News::Lost(who)).await;
-                let counters = self.counters.clone();
-                self.in_flight.push(Box::pin(async move {
-                    match store.has_stopped(who).await {
-                        Ok(true) => {
-                            tracing::info!(event = "node_stopped", %who, "a node has stopped");
-                        }
-                        // If that cannot be known, operators had better look.
-                        Ok(false) | Err(_) => {
-                            tracing::info!(event = "node_lost", %who, "a node is dead");
-                            Counters::add(&counters.nodes_lost, 1);
-                        }
-                    }
-                    None
-                }));
+                self.log_lost(who);
             }
             Effect::Invalidate => {
                 tracing::warn!("the shared store has lost data: this node writes its own again");
@@ -240,6 +226,24 @@ impl<T: Topics> Leasing<T> {
                 self.router.tell_away(is_away).await;
             }
         }
+    }
+
+    /// Logs and counts that a node is dead, or logs that it has stopped on purpose.
+    fn log_lost(&self, who: Incarnation) {
+        let (store, counters) = (self.store.clone(), self.counters.clone());
+        self.in_flight.push(Box::pin(async move {
+            match store.has_stopped(who).await {
+                Ok(true) => {
+                    tracing::info!(event = "node_stopped", %who, "a node has stopped");
+                }
+                // If that cannot be known, operators had better look.
+                Ok(false) | Err(_) => {
+                    tracing::info!(event = "node_lost", %who, "a node is dead");
+                    Counters::add(&counters.nodes_lost, 1);
+                }
+            }
+            None
+        }));
     }
 
     /// Logs that the shared store is away, or is back.

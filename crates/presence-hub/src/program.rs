@@ -1,4 +1,4 @@
-//! What the program around a node answers to those around other nodes.
+//! How the program that embeds a hub answers questions of the programs that embed the hubs of other nodes.
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
-/// Answers what the program around another node asks. An empty answer means that the question was not understood.
+/// The function that answers a question of the program that embeds another node's hub. An empty answer means that the
+/// question was not understood.
 #[derive(Clone)]
 pub struct Program(Arc<dyn Fn(Vec<u8>) -> Answering + Send + Sync>);
 

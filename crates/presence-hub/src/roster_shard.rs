@@ -132,21 +132,10 @@ impl RosterShard {
         }
     }
 
-    // Longer than a screen because it is a table: an arm for each message.
     fn take(&mut self, message: RosterMessage, effects: &mut Vec<Effect<ReplyTo>>) {
         let now = self.now;
         match message {
-            RosterMessage::Happened(input) => {
-                let written = match (&self.changes, &input) {
-                    (Some(changes), Input::Wrote { topic, .. }) => Some((changes, topic.clone())),
-                    _ => None,
-                };
-                self.rosters.handle(now, input, effects);
-                // Afterwards, so that a reader that finds the note reads the new state.
-                if let Some((changes, Topic::Channel(channel))) = written {
-                    changes.note_channel(now, &channel);
-                }
-            }
+            RosterMessage::Happened(input) => self.happened(input, effects),
             RosterMessage::Stored(topic, reply) => {
                 let input = Input::Stored { topic, reply };
                 self.rosters.handle(now, input, effects);
@@ -214,24 +203,45 @@ impl RosterShard {
                 let _ = done.send(());
             }
             RosterMessage::Count(reply) => {
-                let _ = reply.send(RosterCount {
-                    channels: self.rosters.active_channels(),
-                    typing: self.rosters.typing_count(),
-                });
+                let _ = reply.send(self.count());
             }
             RosterMessage::Channels(reply) => {
-                let channels = self.rosters.channels();
-                let occupied = channels.map(|(channel, people, sessions)| Occupied {
-                    channel: channel.clone(),
-                    people,
-                    sessions,
-                });
-                let _ = reply.send(occupied.collect());
+                let _ = reply.send(self.occupied());
             }
             RosterMessage::Levels(limit, reply) => {
                 let _ = reply.send(self.rosters.room_levels(now, limit));
             }
         }
+    }
+
+    fn happened(&mut self, input: Input<ReplyTo>, effects: &mut Vec<Effect<ReplyTo>>) {
+        let written = match (&self.changes, &input) {
+            (Some(changes), Input::Wrote { topic, .. }) => Some((changes, topic.clone())),
+            _ => None,
+        };
+        self.rosters.handle(self.now, input, effects);
+        // Afterwards, so that a reader that finds the note reads the new state.
+        if let Some((changes, Topic::Channel(channel))) = written {
+            changes.note_channel(self.now, &channel);
+        }
+    }
+
+    fn count(&self) -> RosterCount {
+        RosterCount {
+            channels: self.rosters.active_channels(),
+            typing: self.rosters.typing_count(),
+        }
+    }
+
+    /// The channels of this shard in which somebody can be seen.
+    fn occupied(&self) -> Vec<Occupied> {
+        let channels = self.rosters.channels();
+        let occupied = channels.map(|(channel, people, sessions)| Occupied {
+            channel: channel.clone(),
+            people,
+            sessions,
+        });
+        occupied.collect()
     }
 
     fn watch(&mut self, watch: Watch, effects: &mut Vec<Effect<ReplyTo>>) {

@@ -19,8 +19,8 @@ const KEPT: usize = 4;
 
 /// The deliveries that wait for one connection.
 ///
-/// When there is no more room, all events are dropped, and the reader is told that it lags: it can get the state that
-/// they told of again. Answers cannot be dropped; too many of them end the connection.
+/// When there is no more room, all events are dropped, and the reader is told that it lags, so that it asks for the
+/// states that the events were about. Answers cannot be dropped; too many of them end the connection.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     inner: Mutex<Inner>,
@@ -70,7 +70,7 @@ pub(crate) enum Undo {
     },
 }
 
-/// What a reader finds in the send queue.
+/// What a reader takes out of the send queue.
 pub(crate) enum Found {
     Delivery(Delivery, Option<Box<Undo>>),
     /// Events were dropped. From now on events are queued again.

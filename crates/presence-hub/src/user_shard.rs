@@ -398,7 +398,6 @@ impl<P: Profiles> UserShard<P> {
         self.history.push(transition(None, What::NodeDied(who)));
     }
 
-    // Longer than a screen because it is a table: an arm for each effect.
     async fn perform(&mut self, user: &UserId, effect: Effect<ReplyTo>) {
         match effect {
             Effect::Record(transition) => self.history.push(transition),
@@ -442,19 +441,18 @@ impl<P: Profiles> UserShard<P> {
                 have,
                 reply_to,
             } => {
-                let Some((_, send_queue)) = self.connections.get(&watcher) else {
-                    return;
-                };
-                let watch = Watch {
-                    topic: topic.clone(),
-                    watcher,
-                    watching,
-                    have,
-                    send_queue: send_queue.clone(),
-                    reply_to,
-                };
-                let mailbox = self.rosters.of(&topic);
-                let _ = mailbox.send(RosterMessage::Watch(watch)).await;
+                if let Some((_, send_queue)) = self.connections.get(&watcher) {
+                    let mailbox = self.rosters.of(&topic);
+                    let watch = Watch {
+                        topic,
+                        watcher,
+                        watching,
+                        have,
+                        send_queue: send_queue.clone(),
+                        reply_to,
+                    };
+                    let _ = mailbox.send(RosterMessage::Watch(watch)).await;
+                }
             }
             Effect::Silence { topic, session } => {
                 let input = rosters::Input::Silenced {
@@ -464,33 +462,39 @@ impl<P: Profiles> UserShard<P> {
                 self.happened_in(&topic, input).await;
             }
             Effect::Tell { to, event } => self.tell(user, &to, event),
-            reading @ (Effect::Load | Effect::LookUp) => {
-                let kept = match reading {
-                    Effect::Load => self.writer.load(user.clone()),
-                    _ => self.writer.look_up(user.clone()),
-                };
-                if let Some(kept) = kept {
-                    Box::pin(self.kept(kept, &mut Vec::new())).await;
-                }
+            Effect::Load => {
+                let event = self.writer.load(user.clone());
+                self.read_at_once(event).await;
+            }
+            Effect::LookUp => {
+                let event = self.writer.look_up(user.clone());
+                self.read_at_once(event).await;
             }
             Effect::Save {
                 profile,
                 version,
                 reply_to,
             } => self.writer.save(profile, version, reply_to),
-            Effect::Grant {
-                reply_to,
-                answer: it,
-            } => {
-                if let ReplyTo::Reader(send_queue) = &reply_to
-                    && self.link.is_some()
-                {
-                    send_queue.tell(&store_away(self.is_store_away));
-                }
-                reply_to.answer(Ok(it));
-            }
+            Effect::Grant { reply_to, answer } => self.grant(reply_to, answer),
             Effect::Refuse { reply_to, why } => reply_to.answer(Err(why)),
         }
+    }
+
+    /// Handles a profile that the writer has at hand, if it has.
+    async fn read_at_once(&mut self, event: Option<WriterEvent>) {
+        if let Some(event) = event {
+            Box::pin(self.kept(event, &mut Vec::new())).await;
+        }
+    }
+
+    /// Answers a request that was granted. Before its answer, a client is told whether the shared store is away.
+    fn grant(&self, reply_to: ReplyTo, answer: Answer) {
+        if let ReplyTo::Reader(send_queue) = &reply_to
+            && self.link.is_some()
+        {
+            send_queue.tell(&store_away(self.is_store_away));
+        }
+        reply_to.answer(Ok(answer));
     }
 
     /// Lets a waiting connection in. If its client was gone before, its session has lost its connection.
@@ -590,7 +594,7 @@ impl<P> Drop for UserShard<P> {
     }
 }
 
-/// The event that says whether this node works on its own, because the shared store is away.
-fn store_away(is_alone: bool) -> Arc<SharedEvent> {
-    Arc::new(SharedEvent::new(Event::Alone { is_alone }.into()))
+/// The event that tells sessions whether the shared store is away.
+fn store_away(is_away: bool) -> Arc<SharedEvent> {
+    Arc::new(SharedEvent::new(Event::StoreAway { is_away }.into()))
 }

@@ -46,12 +46,12 @@ pub struct Settings {
     pub(crate) operation_time_max: Duration,
 }
 
-/// Where the servers are.
+/// How the addresses of the servers are found.
 #[derive(Clone)]
 enum Servers {
-    /// Their names are known.
+    /// The settings name the servers.
     Named(Box<ClientOptions>),
-    /// Their names have to be looked up.
+    /// The names of the servers have to be looked up in DNS.
     Srv(Box<SrvUri>),
 }
 

@@ -35,8 +35,8 @@ enum Known {
     Fingerprint(Fingerprint),
 }
 
-/// A client that was let in. A connection has one authorized session as a rule; it has none before the client has said who it is,
-/// and several where each signed frame may name another user.
+/// A client that was let in. A connection has one authorized session as a rule; it has none before the client has
+/// said who it is, and several where each signed frame may name another user.
 pub struct Authorized<H> {
     host: Arc<H>,
     identity: Identity,
@@ -88,8 +88,8 @@ impl<H: Host> Authorized<H> {
     ///
     /// # Errors
     ///
-    /// Fails for the same reasons as [`enter`](Self::enter), and where that meta is refused: then nobody sees a moment of
-    /// them.
+    /// Fails for the same reasons as [`enter`](Self::enter), and if that meta is refused. In that case the user is
+    /// not shown at all.
     pub async fn enter_by_fingerprint(
         host: Arc<H>,
         identity: Identity,
@@ -166,7 +166,7 @@ impl<H: Host> Authorized<H> {
         self.host.check(&self.identity).is_err()
     }
 
-    /// What its token does not allow any more. Each item is returned once: the caller tells the client.
+    /// The topics and users that its token does not allow any more. Each is returned once: the caller tells the client.
     pub fn take_lost(&mut self) -> Vec<Lost> {
         std::mem::take(&mut self.lost)
     }
@@ -203,7 +203,8 @@ impl<H: Host> Authorized<H> {
         key.mint(session, epoch, user, &self.device, now)
     }
 
-    /// Pays for whole states out of `budget`, the one of its connection. If that has none yet, this one becomes it.
+    /// Uses `budget`, which the connection has, for whole states. If the connection has none yet, it gets the one of
+    /// this session.
     pub fn draw_from(&mut self, budget: &mut Option<Budget>) {
         match budget {
             Some(budget) => self.session.draw_from(budget.clone()),
@@ -305,7 +306,7 @@ impl<H: Host> Authorized<H> {
         Ok(self.session.open_window(topic, number, window, reference)?)
     }
 
-    /// Closes a window.
+    /// Closes a window, so that the session is not told about it any more.
     pub fn close_window(
         &mut self,
         topic: &Topic,
@@ -475,16 +476,16 @@ impl<H: Host> Authorized<H> {
         self.go_on_as(renewed)
     }
 
-    /// Continues as the same user with another identity: with its workspaces, its name and what it allows. What
-    /// the session has to leave is in [`take_lost`](Self::take_lost), even after an error; then calling it again
-    /// does the rest.
+    /// Replaces the identity by another one of the same user, with its own workspaces, name and rights. The topics
+    /// that the session had to leave are in [`take_lost`](Self::take_lost), even after an error; calling this again
+    /// completes the change.
     pub fn go_on_as(&mut self, identity: Identity) -> Result<(), Refused> {
         let card = request::meta(None, &identity)?;
         self.identity = identity;
         self.confine()?;
         self.rename()?;
         let workspaces = self.identity.workspaces.clone();
-        Ok(self.session.move_to(workspaces, card)?)
+        Ok(self.session.set_workspaces(workspaces, card)?)
     }
 
     /// Sets the name of its identity in each channel that it is in.

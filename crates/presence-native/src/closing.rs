@@ -192,7 +192,7 @@ impl Closing {
     }
 
     /// Closes a client that was refused before it was let in.
-    pub fn at_the_door(refused: &Refused) -> Self {
+    pub fn of_refused(refused: &Refused) -> Self {
         if let Some(why) = refused.ending {
             return why.into();
         }

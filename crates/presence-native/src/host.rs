@@ -78,11 +78,11 @@ pub trait Host: Send + Sync + Sized + 'static {
 pub enum Operation {
     /// Lists the channels that somebody is in.
     Channels(command::Channels),
-    /// Lists the gateways.
+    /// Lists the gateways of the cluster.
     Nodes(command::Nodes),
-    /// Lists connections.
+    /// Lists the connections of all gateways.
     Connections(command::Connections),
-    /// Ends connections.
+    /// Ends the connections that the command selects.
     Disconnect(command::Disconnect),
 }
 

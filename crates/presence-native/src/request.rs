@@ -309,7 +309,7 @@ pub fn event_name(text: &str) -> Result<Arc<str>, Refused> {
     Err(Refused::invalid("event", why))
 }
 
-/// Whether a name that programs compare may be shown as it is.
+/// Whether a name that programs compare has no unfit characters (see [`presence_core::text`]) and no spaces at its ends.
 pub fn is_fit_name(text: &str) -> bool {
     presence_core::text::shown(text) == text
 }

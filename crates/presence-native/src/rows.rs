@@ -135,7 +135,8 @@ impl RowsRequest {
     }
 }
 
-/// Checks a name or the beginning of one. What is longer than names are sorted by would find others than it says.
+/// Checks a name or the beginning of one. It must not be longer than [`SORTED_NAME_BYTES_MAX`], because people are
+/// sorted by no more than that.
 fn check_name(field: &str, name: &str) -> Result<(), Refused> {
     match name.len() <= SORTED_NAME_BYTES_MAX {
         true => Ok(()),

@@ -1,4 +1,4 @@
-//! Your own server, as far as its clients of the native protocol need it.
+//! The part of your own server that serves clients of the native protocol.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::rates::Rates;
 use crate::request::Refused;
 use crate::serving;
 
-/// What a frame has besides a meta, in bytes: a frame may always be this much longer than the longest meta.
+/// The room that a frame has besides a meta, in bytes: a frame may always be longer than the longest meta by this.
 const FRAME_BESIDES_META: usize = 1024;
 
 /// The settings of a [`Server`].

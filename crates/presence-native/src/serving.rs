@@ -1,6 +1,6 @@
 //! The loop of one connection on any WebSocket: a stream and a sink of messages.
 //!
-//! A gateway has a loop of its own, which writes to its sockets directly. What time does to a connection is the same for
+//! A gateway has a loop of its own, which writes to its sockets directly. What happens as time passes is the same for
 //! both, in [`Upkeep`].
 
 use std::pin::{Pin, pin};
@@ -22,8 +22,8 @@ use crate::upkeep::{CLOSE_WAIT, PING_EVERY, Silence, TokenEnd, Upkeep, WRITE_WAI
 
 /// About how many bytes are handed to the socket at once; the rest waits where it can still be conflated.
 const BATCH_BYTES: usize = 64 * 1024;
-/// A client that reads fewer bytes than this in a second is closed, after [`WRITE_WAIT`]. A sink does not tell how much of a
-/// message has been written.
+/// A client that reads fewer bytes than this in a second is closed, after [`WRITE_WAIT`]. A sink does not tell how
+/// much of a message has been written.
 const READ_PER_SECOND_MIN: usize = 4 * 1024;
 /// How often a connection that waits for its client to read is checked for what ends it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -215,7 +215,8 @@ where
         }
     }
 
-    /// Sends everything that waits. What ends a connection does not wait for its client to read.
+    /// Sends everything that waits. Meanwhile it checks for everything that ends a connection, so that a client that
+    /// does not read cannot delay that.
     async fn send(&mut self) -> Result<(), End> {
         let Outbox { frames, bytes } = std::mem::take(&mut self.outbox);
         if frames.is_empty() {

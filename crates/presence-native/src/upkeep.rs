@@ -1,4 +1,5 @@
-//! What time does to a connection: pings, silence, and the end of its token. Every loop of a connection asks this.
+//! What happens to a connection as time passes: pings, silence, and the end of its token. All loops that serve
+//! connections use this.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// How long before the end of a token the client is asked for a new one, at most.
 const EXPIRING_BEFORE: Duration = Duration::from_secs(60);
 
-/// The part of a connection's state that time changes.
+/// The state of a connection that changes as time passes.
 #[derive(Debug)]
 pub struct Upkeep {
     /// A random number. It spreads out what many connections would do at the same time.
@@ -34,21 +35,21 @@ pub struct Upkeep {
     expiring_told: Option<Timestamp>,
 }
 
-/// What a silence asks for.
+/// What has to be done about a client that is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// Nothing yet.
+    /// The client was heard from recently enough: nothing has to be done.
     Short,
-    /// A ping.
+    /// The client has been silent for the span of a ping: send one.
     Ping,
-    /// The end of the connection.
+    /// The client has not answered: end the connection.
     Over,
 }
 
 /// The token of a connection that ends first.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenEnd {
-    /// When it expires.
+    /// When the token expires, by the clock of the host.
     pub expires_at: Timestamp,
     /// How long the connection may stay after that.
     pub leeway: Duration,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use presence_core::{Seldom, Timestamp};
+use presence_core::{LogThrottle, Timestamp};
 use tokio::time::Instant;
 
 /// How often at most a log line says that something cannot be understood.
@@ -15,7 +15,7 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Garbled {
     count: AtomicU64,
-    seldom: Mutex<Seldom>,
+    throttle: Mutex<LogThrottle>,
     start: Instant,
 }
 
@@ -23,7 +23,7 @@ impl Default for Garbled {
     fn default() -> Self {
         Garbled {
             count: AtomicU64::new(0),
-            seldom: Mutex::new(Seldom::new(SAID_EVERY)),
+            throttle: Mutex::new(LogThrottle::new(SAID_EVERY)),
             start: Instant::now(),
         }
     }
@@ -34,9 +34,9 @@ impl Garbled {
     pub(crate) fn note(&self, what: impl fmt::Display, error: &dyn std::error::Error) {
         self.count.fetch_add(1, Relaxed);
         let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut seldom = self.seldom.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = seldom.happened(Timestamp::from_millis(passed));
-        drop(seldom);
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = throttle.happened(Timestamp::from_millis(passed));
+        drop(throttle);
         if let Some(count) = said {
             tracing::warn!(%what, %error, count, "dropped data in the shared store that cannot be understood");
         }

@@ -18,7 +18,7 @@ pub const GOODBYE_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 /// How far a node has got that stops on purpose, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goodbye {
-    /// It closes its connections.
+    /// The gateway closes its connections.
     Stopping(Timestamp),
     /// Its process has ended, or is about to.
     Stopped(Timestamp),

@@ -6,7 +6,8 @@ use futures_util::{StreamExt, stream};
 use presence_core::Edit;
 use presence_core::cluster::Subject;
 use presence_core::ports::{
-    EVENTS_WAITING_MAX, Hooks, Known, Numbered, Queue, Queued, StoreError, Tell, Telling,
+    EVENTS_WAITING_MAX, EnqueueOutcome, Hooks, Known, Notification, NumberedEvent, Queue,
+    StoreError, WaitingEvents,
 };
 
 use crate::fault::Fault;
@@ -22,8 +23,14 @@ impl Hooks for RedisTopics {
         stream::iter(known).buffered(READING_MAX).collect().await
     }
 
-    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
-        let told: Vec<_> = tellings.iter().map(|it| self.tell_one(it)).collect();
+    async fn enqueue(
+        &self,
+        notifications: &[Notification],
+    ) -> Vec<Result<EnqueueOutcome, StoreError>> {
+        let told: Vec<_> = notifications
+            .iter()
+            .map(|it| self.enqueue_one(it))
+            .collect();
         stream::iter(told).buffered(READING_MAX).collect().await
     }
 
@@ -46,7 +53,11 @@ impl Hooks for RedisTopics {
         Ok((next > 0).then_some(next))
     }
 
-    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+    async fn waiting(
+        &self,
+        partitions: &[u16],
+        max: usize,
+    ) -> Vec<Result<WaitingEvents, StoreError>> {
         join_all(
             partitions
                 .iter()
@@ -55,7 +66,7 @@ impl Hooks for RedisTopics {
         .await
     }
 
-    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+    async fn remove_delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
         let delivered = upto.iter().map(|&(partition, number)| async move {
             let key = self.keys.events(partition);
             let number = Value::from(i64::try_from(number).unwrap_or(i64::MAX));
@@ -89,8 +100,8 @@ impl RedisTopics {
         }
     }
 
-    async fn tell_one(&self, telling: &Telling) -> Result<Tell, StoreError> {
-        let Telling { row, after, .. } = telling;
+    async fn enqueue_one(&self, notification: &Notification) -> Result<EnqueueOutcome, StoreError> {
+        let Notification { row, after, .. } = notification;
         let partition = row.subject.partition();
         let keys = [
             self.keys.outbox(partition, Queue::Webhooks),
@@ -102,7 +113,7 @@ impl RedisTopics {
             0 => Vec::new(),
             after => after.to_be_bytes().to_vec(),
         };
-        let known = match &telling.last_notified {
+        let known = match &notification.last_notified {
             Edit::Keep => Vec::new(),
             Edit::Clear => b"-".to_vec(),
             Edit::Set(last) => record::encode_last_notified(last),
@@ -110,24 +121,24 @@ impl RedisTopics {
         let mut args = vec![
             Value::from(keys::name_of(&row.subject)),
             number(row.version),
-            Value::from_static_str(if telling.is_exact { "!" } else { "" }),
+            Value::from_static_str(if notification.is_exact { "!" } else { "" }),
             Value::Bytes(after.into()),
             Value::Bytes(known.into()),
             number(EVENTS_WAITING_MAX as u64),
         ];
-        let events = telling.events.iter().map(record::encode_event);
+        let events = notification.events.iter().map(record::encode_event);
         args.extend(events.map(|it| Value::Bytes(it.into())));
         let place = Target::Partition(partition);
-        let answer = self.run(place, &script::TELL, &keys, &args).await?;
+        let answer = self.run(place, &script::ENQUEUE, &keys, &args).await?;
         Ok(match answer.as_i64() {
-            Some(0) => Tell::Overtaken,
-            Some(1) => Tell::Done,
-            Some(2) => Tell::Full,
+            Some(0) => EnqueueOutcome::Overtaken,
+            Some(1) => EnqueueOutcome::Stored,
+            Some(2) => EnqueueOutcome::Full,
             _ => return Err(Fault::Strange.into()),
         })
     }
 
-    async fn waiting_in(&self, partition: u16, max: usize) -> Result<Queued, StoreError> {
+    async fn waiting_in(&self, partition: u16, max: usize) -> Result<WaitingEvents, StoreError> {
         let (key, place) = (self.keys.events(partition), Target::Partition(partition));
         let count = self.call(place, "LLEN", vec![Value::from(key.as_str())]);
         let last = i64::try_from(max).unwrap_or(i64::MAX) - 1;
@@ -140,14 +151,14 @@ impl RedisTopics {
         let range = self.call(place, "LRANGE", range);
         let (count, range) = futures_util::future::try_join(count, range).await?;
         let count = count.as_i64().and_then(|it| usize::try_from(it).ok());
-        let mut queued = Queued {
+        let mut queued = WaitingEvents {
             events: Vec::new(),
             count: count.ok_or(Fault::Strange)?,
         };
         for value in range.into_array().into_iter().take(max) {
             let bytes = value.as_bytes().ok_or(Fault::Strange)?;
             match record::decode_event(bytes) {
-                Ok((number, event)) => queued.events.push(Numbered {
+                Ok((number, event)) => queued.events.push(NumberedEvent {
                     partition,
                     number,
                     event,

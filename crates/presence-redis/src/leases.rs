@@ -5,7 +5,7 @@
 use fred::types::Value;
 use presence_core::Timestamp;
 use presence_core::cluster::Incarnation;
-use presence_core::ports::{Lease, Leases, Standing};
+use presence_core::ports::{Lease, Leases, Renewal};
 
 use crate::garbled::Garbled;
 
@@ -30,9 +30,9 @@ pub(crate) fn leases_in(answer: Value, garbled: &Garbled) -> Result<Leases, Leas
     let now = now.as_i64().and_then(|it| u64::try_from(it).ok());
     let before = before.as_str().ok_or_else(strange)?;
     let mine = match before.split_once(' ') {
-        None => Standing::New,
-        Some(("dead", _)) => Standing::Dead,
-        Some(_) => Standing::Renewed,
+        None => Renewal::New,
+        Some(("dead", _)) => Renewal::Dead,
+        Some(_) => Renewal::Renewed,
     };
     let all = all.into_array();
     let nodes = all.chunks_exact(2).map(|pair| {

@@ -293,7 +293,7 @@ impl Book {
             .flat_map(|it| it.as_ref().err())
             .any(Fault::is_about_the_map)
         {
-            self.around.kick.kick();
+            self.around.survey_signal.request();
         }
         for ((partition, name), outcome) in subjects.into_iter().zip(&outcomes) {
             if outcome.is_ok() {
@@ -306,14 +306,14 @@ impl Book {
     /// Checks whether the server counts as many channels as the list has.
     async fn check(&mut self) {
         if !self.connection.is_up() {
-            return self.around.kick.kick();
+            return self.around.survey_signal.request();
         }
         self.unsubscribe().await;
         if self.agrees().await {
             return;
         }
         // Some slots may have gone elsewhere.
-        self.around.kick.surveyed().await;
+        self.around.survey_signal.surveyed().await;
         self.adjust();
         if !self.agrees().await {
             tracing::info!("the store has dropped subscriptions: connecting again");

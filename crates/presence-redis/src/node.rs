@@ -14,7 +14,7 @@ use crate::keys::Keys;
 use crate::listener::Listener;
 use crate::partitions::PartitionSet;
 use crate::settings::{Address, Settings};
-use crate::survey::Kick;
+use crate::survey::SurveySignal;
 
 /// The size of the commands that may be on their way to one server, in KiB. A command counts as at least 1 KiB. A
 /// further one fails at once.
@@ -35,7 +35,7 @@ pub(crate) struct Surroundings {
     pub(crate) settings: Arc<Settings>,
     pub(crate) keys: Keys,
     pub(crate) followed: Arc<Followed>,
-    pub(crate) kick: Arc<Kick>,
+    pub(crate) survey_signal: Arc<SurveySignal>,
 }
 
 impl Node {

@@ -16,7 +16,8 @@ pub(crate) static WRITE: LazyLock<Script> = LazyLock::new(|| Script::of(include_
 pub(crate) static ACKNOWLEDGE: LazyLock<Script> =
     LazyLock::new(|| Script::of(include_str!("acknowledge.lua")));
 /// Stores webhook events of a subject.
-pub(crate) static TELL: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("tell.lua")));
+pub(crate) static ENQUEUE: LazyLock<Script> =
+    LazyLock::new(|| Script::of(include_str!("enqueue.lua")));
 /// Has some subjects checked again that webhooks have told about.
 pub(crate) static AUDIT: LazyLock<Script> = LazyLock::new(|| Script::of(include_str!("audit.lua")));
 /// Removes delivered webhook events.

@@ -53,21 +53,21 @@ pub(crate) struct Map {
 /// The map, which a task keeps up to date.
 pub(crate) struct Topology {
     map: Arc<RwLock<Arc<Map>>>,
-    kick: Arc<Kick>,
+    survey_signal: Arc<SurveySignal>,
     surveyor: Option<JoinHandle<()>>,
 }
 
-/// The signal that a survey is needed.
-pub(crate) struct Kick {
+/// How a survey is requested, and its end waited for.
+pub(crate) struct SurveySignal {
     asked: Notify,
     done: watch::Sender<u64>,
     /// Whether servers may change at all: a single server does not.
     is_needed: bool,
 }
 
-impl Kick {
+impl SurveySignal {
     pub(crate) fn new(is_needed: bool) -> Self {
-        Kick {
+        SurveySignal {
             asked: Notify::new(),
             done: watch::Sender::new(0),
             is_needed,
@@ -75,7 +75,7 @@ impl Kick {
     }
 
     /// Asks for a survey, without waiting for it.
-    pub(crate) fn kick(&self) {
+    pub(crate) fn request(&self) {
         self.asked.notify_one();
     }
 
@@ -83,7 +83,7 @@ impl Kick {
     pub(crate) async fn surveyed(&self) {
         if self.is_needed {
             let mut done = self.done.subscribe();
-            self.kick();
+            self.request();
             let _ = timeout(SURVEYED, done.changed()).await;
         }
     }
@@ -124,14 +124,14 @@ impl Map {
 impl Topology {
     /// Finds the servers and connects to them.
     pub(crate) async fn open(around: &Surroundings) -> Result<Self, Error> {
-        let kick = Arc::clone(&around.kick);
+        let survey_signal = Arc::clone(&around.survey_signal);
         let source = match &around.settings.servers {
             Servers::One(address) => {
                 let node = Node::open(address, around)?;
                 node.up(CONNECT_FIRST).await?;
                 return Ok(Topology {
                     map: Arc::new(RwLock::new(Arc::new(Map::of_one(node)))),
-                    kick,
+                    survey_signal,
                     surveyor: None,
                 });
             }
@@ -153,7 +153,7 @@ impl Topology {
         }
         Ok(Topology {
             map,
-            kick,
+            survey_signal,
             surveyor: Some(tokio::spawn(surveyor.keep())),
         })
     }
@@ -164,13 +164,13 @@ impl Topology {
     }
 
     /// Asks for a survey, without waiting for it.
-    pub(crate) fn kick(&self) {
-        self.kick.kick();
+    pub(crate) fn request_survey(&self) {
+        self.survey_signal.request();
     }
 
     /// Asks for a survey and waits for it, for [`SURVEYED`] at most.
     pub(crate) async fn surveyed(&self) {
-        self.kick.surveyed().await;
+        self.survey_signal.surveyed().await;
     }
 }
 
@@ -188,7 +188,7 @@ struct Surveyor {
     map: Arc<RwLock<Arc<Map>>>,
 }
 
-/// Where the surveyor asks.
+/// The servers that the surveyor asks for the map.
 enum Source {
     /// The servers themselves. These are asked if none of the known servers answers.
     Cluster(Vec<Address>),
@@ -203,14 +203,14 @@ impl Surveyor {
         };
         let mut was_told = true;
         loop {
-            let kick = &self.around.kick;
-            let _ = timeout(pause_max, kick.asked.notified()).await;
+            let survey_signal = &self.around.survey_signal;
+            let _ = timeout(pause_max, survey_signal.asked.notified()).await;
             let told = self.survey().await;
             if let (Err(error), true) = (&told, was_told) {
                 tracing::warn!(%error, "cannot find out which server has which partition of the store");
             }
             was_told = told.is_ok();
-            kick.done.send_modify(|count| *count += 1);
+            survey_signal.done.send_modify(|count| *count += 1);
             sleep(PAUSE).await;
         }
     }

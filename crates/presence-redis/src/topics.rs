@@ -22,7 +22,7 @@ use crate::listener::Named;
 use crate::node::Surroundings;
 use crate::script::{self, Script};
 use crate::settings::{Address, Servers, Settings};
-use crate::survey::{Kick, Target, Topology};
+use crate::survey::{SurveySignal, Target, Topology};
 use crate::{leases, record};
 
 /// The number of maps that one call of [`read`](Topics::read) reads at the same time.
@@ -77,7 +77,7 @@ impl RedisTopics {
             settings: Arc::new(settings),
             keys: keys.clone(),
             followed: Arc::clone(&followed),
-            kick: Arc::new(Kick::new(may_move)),
+            survey_signal: Arc::new(SurveySignal::new(may_move)),
         };
         let topology = Topology::open(&around)
             .await
@@ -163,7 +163,7 @@ impl RedisTopics {
             Err(fault) => Err(fault),
         };
         if outcome.as_ref().is_err_and(Fault::is_about_the_map) {
-            self.topology.kick();
+            self.topology.request_survey();
         }
         outcome
     }

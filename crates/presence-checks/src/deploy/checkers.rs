@@ -55,7 +55,7 @@ except Exception as error:
     print(json.dumps({'error': str(error)}))
 ";
 
-/// Where they are.
+/// The checkers, which are installed as programs in one folder.
 pub(super) struct Checkers {
     programs: PathBuf,
 }

@@ -364,7 +364,7 @@ fn named<'a>(objects: &'a [Object<'a>], kind: &str, name: &str) -> Option<&'a Ob
         .find(|it| it.kind() == kind && it.name() == name)
 }
 
-/// Whose pods have `labels`.
+/// The workloads whose pods have `labels`.
 fn selected<'a>(
     labels: &'a Value,
     objects: &'a [Object<'a>],

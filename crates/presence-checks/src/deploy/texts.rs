@@ -9,7 +9,7 @@ use super::File;
 use super::container::AFTER_DRAIN;
 use super::gateway::{Gateway, Route, span};
 
-/// Shows every setting.
+/// The file that shows every setting.
 const EXAMPLE: &str = "presence.example.toml";
 
 /// The paths that a proxy asks a gateway for.

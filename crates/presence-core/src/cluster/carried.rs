@@ -1,11 +1,12 @@
-//! What has to be done in the store of profiles about a user's map.
+//! What a user's row in the outbox asks for: what has to be done in the store of profiles.
 
 use std::sync::Arc;
 
 use super::{Author, Field, Op, Record, Snapshot};
 use crate::{Profile, Reason};
 
-/// What has to be done in the store of profiles about the map of a user whose change waits for it.
+/// What has to be done in the store of profiles for a user who has a row in the outbox of
+/// [`Queue::Profiles`](crate::ports::Queue::Profiles). It is read from the user's map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carried {
     /// Save this profile.

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use super::{Incarnation, News};
 use crate::Timestamp;
 
-/// The number of dead nodes that are remembered. What the first of them wrote is long gone when it is forgotten.
+/// The number of dead nodes that are remembered. The entries of the oldest one are removed long before it is forgotten.
 const LOST_MAX: usize = 1024;
 
 /// Which incarnation this node is, which others are dead, and until when the store is complete.

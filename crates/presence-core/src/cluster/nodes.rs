@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Incarnation, PARTITIONS};
-use crate::cluster::store::{Leases, Standing};
+use crate::cluster::store::{Leases, Renewal};
 use crate::{Timestamp, Timing};
 
 /// How long a dead node is remembered, in case it was only asleep.
@@ -191,8 +191,8 @@ impl Nodes {
     /// The partitions of the store in which this node finishes what others have begun. There are none while it
     /// holds no lease.
     ///
-    /// Each partition has one such node if all nodes agree on who is alive. If that node dies, another one has the partition
-    /// within a lease and a renewal. For a moment two nodes may have the same partition.
+    /// Each partition has one such node if all nodes agree on who is alive. If that node dies, another one has the
+    /// partition within a lease and a renewal. For a moment two nodes may have the same partition.
     pub fn partitions(&self, now: Timestamp) -> impl Iterator<Item = u16> {
         let is_held = self.may_write(now);
         (0..PARTITIONS).filter(move |partition| {
@@ -344,14 +344,14 @@ impl Nodes {
         let was_known = std::mem::replace(&mut self.is_known, true);
         match leases.mine {
             // The store may have forgotten, with everything else, that it was marked dead.
-            Standing::New if was_known && has_lapsed => return self.come_anew(now, out),
-            Standing::Dead => return self.come_anew(now, out),
-            Standing::New if was_known => {
+            Renewal::New if was_known && has_lapsed => return self.come_anew(now, out),
+            Renewal::Dead => return self.come_anew(now, out),
+            Renewal::New if was_known => {
                 self.healthy_since = None;
                 self.troubled_at = now;
                 out.push(Effect::Invalidate);
             }
-            Standing::New | Standing::Renewed => {}
+            Renewal::New | Renewal::Renewed => {}
         }
         if std::mem::take(&mut self.is_becoming) {
             out.push(Effect::Become(self.me));
@@ -425,7 +425,8 @@ impl Nodes {
         true
     }
 
-    /// Cleans up after the dead: one node of those that are alive does it.
+    /// Removes the entries and leases of dead nodes. For each of them one living node is responsible, and only that
+    /// one does it.
     fn clean_up(
         &mut self,
         now: Timestamp,
@@ -433,13 +434,13 @@ impl Nodes {
         alive: &BTreeSet<Incarnation>,
         out: &mut Vec<Effect>,
     ) {
-        // The dead are remembered here for longer than in the store.
+        // Dead nodes are remembered here for longer than in the store.
         self.dead
             .retain(|_, it| now < it.since + REMEMBERED + REMEMBERED);
         let due = self.dead.iter().filter(|(_, it)| it.reap_at <= now);
         let due: Vec<_> = due.map(|(who, it)| (*who, it.is_gone)).collect();
         for (who, is_gone) in due {
-            // One node does it; when that is gone, another is the one.
+            // If the responsible node dies, another one becomes responsible.
             let reaper = alive
                 .iter()
                 .nth((who.node % alive.len().max(1) as u64) as usize);
@@ -452,9 +453,9 @@ impl Nodes {
         }
     }
 
-    /// Starts the next generation of this node, which was declared dead: all nodes were told that its people are gone.
-    /// Those who are still connected are written again, once the node has had time to notice who is not: it may have
-    /// been asleep when they went.
+    /// Starts the next generation of this node, which was declared dead, so all nodes have shown its people leaving.
+    /// The sessions that still have a connection are written again after [`AWAKE_AFTER`], when the node knows which
+    /// connections have ended: it may have been asleep when they did.
     fn come_anew(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.me.generation += 1;
         self.is_known = false;
@@ -556,16 +557,16 @@ mod tests {
     fn a_node_is_responsible_while_it_holds_its_lease_and_for_those_who_do_not() {
         let mut nodes = Nodes::new(at(0), 1);
         assert_eq!(nodes.partitions(at(0)).count(), 0, "it has no lease");
-        renew(&mut nodes, 0, Standing::New, Some(15));
+        renew(&mut nodes, 0, Renewal::New, Some(15));
         let all = usize::from(PARTITIONS);
         let shared = nodes.partitions(at(0)).count();
         assert!(shared > 0 && shared < all, "there is another");
         // The other is not heard of any more: its lease has lapsed.
         for now in (3..=15).step_by(3) {
-            renew(&mut nodes, now, Standing::Renewed, Some(15));
+            renew(&mut nodes, now, Renewal::Renewed, Some(15));
             assert_eq!(nodes.partitions(at(now)).count(), shared);
         }
-        renew(&mut nodes, 18, Standing::Renewed, Some(15));
+        renew(&mut nodes, 18, Renewal::Renewed, Some(15));
         assert_eq!(nodes.partitions(at(18)).count(), all);
         assert_eq!(
             nodes.partitions(at(18 + 15)).count(),
@@ -594,7 +595,7 @@ mod tests {
     }
 
     /// Renews, and is told so; says what else it does.
-    fn renew(nodes: &mut Nodes, now: u64, mine: Standing, other_until: Option<u64>) -> Vec<Effect> {
+    fn renew(nodes: &mut Nodes, now: u64, mine: Renewal, other_until: Option<u64>) -> Vec<Effect> {
         let mut effects = Vec::new();
         nodes.expire(at(now), &mut effects);
         let leases = Leases {
@@ -619,20 +620,20 @@ mod tests {
     #[test]
     fn nobody_is_marked_dead_by_a_node_that_has_not_seen_the_store_healthy_for_a_whole_lease() {
         let mut nodes = Nodes::new(at(0), 1);
-        renew(&mut nodes, 0, Standing::New, Some(15));
+        renew(&mut nodes, 0, Renewal::New, Some(15));
         for now in (3..=18).step_by(3) {
-            renew(&mut nodes, now, Standing::Renewed, Some(now + 15));
+            renew(&mut nodes, now, Renewal::Renewed, Some(now + 15));
         }
         let mut effects = Vec::new();
         nodes.expire(at(21), &mut effects);
         nodes.handle(at(21), Input::Away, &mut effects);
         // It is back, and while it was away the other could not renew its lease either.
-        let effects = renew(&mut nodes, 36, Standing::Renewed, Some(33));
+        let effects = renew(&mut nodes, 36, Renewal::Renewed, Some(33));
         assert_eq!(effects, [Effect::Away(false)]);
         for now in (39..51).step_by(3) {
-            assert_eq!(renew(&mut nodes, now, Standing::Renewed, Some(33)), []);
+            assert_eq!(renew(&mut nodes, now, Renewal::Renewed, Some(33)), []);
         }
-        let effects = renew(&mut nodes, 51, Standing::Renewed, Some(33));
+        let effects = renew(&mut nodes, 51, Renewal::Renewed, Some(33));
         assert_eq!(effects, [Effect::MarkDead(OTHER)]);
     }
 
@@ -667,10 +668,10 @@ mod tests {
     #[test]
     fn whoever_was_marked_dead_comes_anew() {
         let mut nodes = Nodes::new(at(0), 1);
-        renew(&mut nodes, 0, Standing::New, None);
-        assert_eq!(renew(&mut nodes, 60, Standing::Dead, None), []);
+        renew(&mut nodes, 0, Renewal::New, None);
+        assert_eq!(renew(&mut nodes, 60, Renewal::Dead, None), []);
         assert!(!nodes.may_write(at(60)));
-        let effects = renew(&mut nodes, 61, Standing::New, None);
+        let effects = renew(&mut nodes, 61, Renewal::New, None);
         let anew = Incarnation {
             node: 1,
             generation: 1,
@@ -681,13 +682,13 @@ mod tests {
     #[test]
     fn who_slept_and_is_not_known_any_more_may_have_been_marked_dead() {
         let mut nodes = Nodes::new(at(0), 1);
-        renew(&mut nodes, 0, Standing::New, None);
+        renew(&mut nodes, 0, Renewal::New, None);
         assert_eq!(
-            renew(&mut nodes, 3, Standing::New, None),
+            renew(&mut nodes, 3, Renewal::New, None),
             [Effect::Invalidate]
         );
-        assert_eq!(renew(&mut nodes, 60, Standing::New, None), []);
-        let effects = renew(&mut nodes, 61, Standing::New, None);
+        assert_eq!(renew(&mut nodes, 60, Renewal::New, None), []);
+        let effects = renew(&mut nodes, 61, Renewal::New, None);
         assert!(matches!(effects[..], [Effect::Become(_)]));
     }
 
@@ -704,7 +705,7 @@ mod tests {
             let others = forgotten_at.is_none().then_some(other);
             let leases = Leases {
                 now: at(now),
-                mine: Standing::Renewed,
+                mine: Renewal::Renewed,
                 nodes: [lease(nodes.me(), at(now + 15))]
                     .into_iter()
                     .chain(others)

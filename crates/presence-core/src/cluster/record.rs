@@ -260,7 +260,7 @@ pub enum Ephemeral {
     Pointed(Cursor),
     /// A service that is not in the channel sent a broadcast to it.
     Announced {
-        /// The service.
+        /// The service that sent the broadcast.
         outsider: Outsider,
         /// The tag of the node through which it spoke.
         node: u32,

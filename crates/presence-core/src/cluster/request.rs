@@ -1,4 +1,4 @@
-//! Requests to the shared store, and what the store says.
+//! Requests to the shared store, and what the store answers and announces.
 
 use super::{Ephemeral, Incarnation, Patch, Snapshot, Subject, Write};
 use crate::cluster::store::Written;
@@ -21,13 +21,14 @@ pub enum Request {
         /// The number of the request, which the reply repeats.
         ask: u32,
     },
-    /// Read the subject for somebody else, whatever else is asked of it: [`Reply::Read`].
+    /// Read the map to answer a question of somebody else, also while another request reads it. [`Reply::Read`] is
+    /// the answer.
     PaddedRead {
         /// The map to read.
         subject: Subject,
         /// Comes back with the reply. [`Request::Open`] and [`Request::Read`] have other numbers.
         ask: u32,
-        /// What the store is asked.
+        /// How the map is read.
         as_if: PaddedRead,
     },
     /// Follow the subject no longer.
@@ -60,16 +61,16 @@ impl Request {
     }
 }
 
-/// What the store is asked for somebody else, so that the time it takes does not tell what this node knows.
+/// How a map is read for somebody else. The time that it takes must not reveal what this node knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaddedRead {
-    /// To read, as of a subject that nobody here follows.
+    /// Read the map, like that of a subject that nobody on this node follows.
     Read,
-    /// To follow, although the subject is followed, and then to read: as if somebody began to follow it.
+    /// Follow the subject, even if it is followed already, and then read its map, as when somebody begins to watch it.
     Followed,
 }
 
-/// What is heard of the store about one subject.
+/// What the store answers or announces about one subject.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// The answer to [`Request::Open`] or [`Request::Read`].
@@ -86,7 +87,7 @@ pub enum Reply {
     PlaceHidden {
         /// The place that was written to.
         topic: Topic,
-        /// Whether the write was applied. If not, that is not known.
+        /// Whether the store has confirmed the write. If it has not, the write may have been applied or not.
         is_done: bool,
     },
     /// A node has changed the map.
@@ -97,7 +98,7 @@ pub enum Reply {
     At(Option<Clock>),
 }
 
-/// News that concern every state machine of a node.
+/// Something that every state machine of a node has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// The node is this incarnation now, and has to write all its own entries again.

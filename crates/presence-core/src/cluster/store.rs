@@ -22,14 +22,14 @@ pub struct Leases {
     /// The time of the store's clock when the leases were read.
     pub now: Timestamp,
     /// The outcome of the renewal of one's own lease.
-    pub mine: Standing,
+    pub mine: Renewal,
     /// The leases of all nodes, one's own included.
     pub nodes: Vec<Lease>,
 }
 
 /// The outcome of the renewal of one's own lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Renewal {
     /// The lease was there, and was extended.
     Renewed,
     /// The lease was not there: the node is new, or the store has lost data.

@@ -11,8 +11,8 @@ use crate::{Topic, UserId};
 /// The number is the same in every release and for every size of cluster: changing it would mean to move all data.
 pub const PARTITIONS: u16 = 256;
 
-/// What the store keeps a map of: a user with their sessions, or a topic with the sessions in it. Each subject also has a
-/// channel for messages, and a node has nothing else.
+/// What the store keeps a map of: a user with their sessions, or a topic with the sessions in it. Each subject also
+/// has a channel for messages. A node has the channel only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A user: the map has the profile, and a record for each session.
@@ -25,7 +25,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The partition of the store that has this subject: a number below [`PARTITIONS`], the same on every node and for ever.
+    /// The partition of the store that has this subject: a number below [`PARTITIONS`], the same on every node and in
+    /// every release.
     pub fn partition(&self) -> u16 {
         let node;
         let (kind, name) = match self {

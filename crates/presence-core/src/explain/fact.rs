@@ -70,20 +70,20 @@ pub enum Why {
         /// How many sessions services have.
         total: usize,
     },
-    /// The status was chosen.
+    /// The user chose the status, or somebody did for them.
     Chose {
         /// The status that the user chose last.
         chosen: Chosen,
         /// Who chose it, if that is known.
         by: Option<Cause>,
-        /// When it ends.
+        /// When the chosen status ends; `None` if it does not end by itself.
         until: Option<Timestamp>,
     },
     /// The last session ended.
     LastEnded {
-        /// Why it ended.
+        /// The reason that watchers were told.
         reason: Reason,
-        /// What made it end.
+        /// The event that ended the session.
         cause: Cause,
         /// When its connection was lost, and what ended the connection, if it was lost before.
         lost: Option<(Timestamp, Cause)>,
@@ -423,7 +423,7 @@ pub enum Difference {
     NotAsComputed {
         /// The status that is shown.
         shown: Visible,
-        /// The status that follows.
+        /// The status that follows from the sessions and the chosen status.
         computed: Visible,
     },
     /// The shared store has a session of a gateway that answered and does not have it.

@@ -39,8 +39,8 @@ pub enum About {
     Erase(UserId),
     /// The latest transitions that it has recorded, of all users.
     Recent(RecentQuery),
-    /// Something of the program around the node, which is asked the same program around another node. Only the program
-    /// knows what the bytes say.
+    /// A question of the program that embeds the asking node, to the program that embeds the other node. Only these
+    /// programs understand the bytes.
     Program(Vec<u8>),
 }
 
@@ -55,6 +55,6 @@ pub enum Answer {
     Erased,
     /// The latest transitions.
     Recent(Recent),
-    /// What the program around the node says.
+    /// The answer of the program that embeds the node.
     Program(Vec<u8>),
 }

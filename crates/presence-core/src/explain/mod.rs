@@ -17,9 +17,9 @@ mod user;
 pub use fact::{Difference, Fact, Why, sentence};
 pub use message::{About, Answer, NodeMessage};
 pub use report::{
-    CHANNELS_REPORTED_MAX, ClientOrigin, Gateway, Known, Mode, RECORDED_MAX,
+    CHANNELS_REPORTED_MAX, ClientOrigin, Gateway, GatewayState, Known, Mode, RECORDED_MAX,
     ROOM_SESSIONS_REPORTED_MAX, RemoteMember, RoomMember, RoomReport, SessionReport, SessionState,
-    Standing, UserReport, View, Watchers,
+    UserReport, View, Watchers,
 };
 pub use room::{RoomEvidence, RoomExplanation};
 pub use text::{clock_time, rfc3339};

@@ -112,7 +112,7 @@ pub enum SessionState {
     Ending {
         /// When the grace time was over.
         since: Timestamp,
-        /// Why the session ends.
+        /// The reason that watchers will be told.
         reason: Reason,
     },
     /// Only the shared store knows of it: the node that has it did not answer.
@@ -197,17 +197,17 @@ pub struct Gateway<R> {
     /// The name of the node, for people.
     pub name: Arc<str>,
     /// Whether the node answered the question.
-    pub standing: Standing,
+    pub state: GatewayState,
     /// The report of the node; `None` if it did not answer.
     pub report: Option<R>,
 }
 
 /// Whether a node answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum GatewayState {
     /// It is the node that was asked from outside.
     Here,
-    /// It answered in time.
+    /// The node answered in time.
     Answered,
     /// It did not answer in time. Its lease runs until this moment, as far as is known; it may have lapsed.
     Silent {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fact::{Difference, Fact, Why};
-use super::report::{Gateway, Mode, RECORDED_MAX, RoomMember, RoomReport, Standing};
+use super::report::{Gateway, GatewayState, Mode, RECORDED_MAX, RoomMember, RoomReport};
 use super::user::merged;
 use crate::history::Transition;
 use crate::{ChannelId, Timestamp};
@@ -54,7 +54,7 @@ impl RoomEvidence {
             why.push(Fact::new(Why::TooBigToList));
         }
         for gateway in &self.gateways {
-            let Standing::Silent { until } = gateway.standing else {
+            let GatewayState::Silent { until } = gateway.state else {
                 continue;
             };
             let theirs = here.elsewhere.iter();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fact::{Difference, Fact, Why};
 use super::report::{
-    Gateway, Known, RECORDED_MAX, SessionReport, SessionState, Standing, UserReport, View,
+    Gateway, GatewayState, Known, RECORDED_MAX, SessionReport, SessionState, UserReport, View,
 };
 use crate::history::{Cause, Transition, What};
 use crate::incarnation::Incarnation;
@@ -79,7 +79,7 @@ pub struct ChosenSource {
     pub chosen: Chosen,
     /// Its revision; 0 if it was never chosen.
     pub revision: u64,
-    /// When it ends.
+    /// When the chosen status ends; `None` if it does not end by itself.
     pub expires_at: Option<Timestamp>,
     /// When it was chosen, if a store or a gateway knows that.
     pub at: Option<Timestamp>,
@@ -176,9 +176,9 @@ impl UserEvidence {
         if let Stored::Has(shared) = &self.shared {
             for (owner, stored) in &shared.sessions {
                 let index = self.gateways.iter().position(|it| it.who == *owner);
-                let standing = index.map(|it| self.gateways[it].standing);
+                let state = index.map(|it| self.gateways[it].state);
                 let is_there = sessions.iter().any(|(_, it)| it.session == stored.session);
-                let has_nobody_else = matches!(standing, None | Some(Standing::Silent { .. }));
+                let has_nobody_else = matches!(state, None | Some(GatewayState::Silent { .. }));
                 if has_nobody_else && !is_there {
                     sessions.push((index, stored.clone()));
                 }
@@ -399,7 +399,7 @@ impl UserEvidence {
 
     fn silence(&self, why: &mut Vec<Fact>) {
         for gateway in &self.gateways {
-            let Standing::Silent { until } = gateway.standing else {
+            let GatewayState::Silent { until } = gateway.state else {
                 continue;
             };
             let sessions = match &self.shared {
@@ -448,7 +448,7 @@ impl UserEvidence {
                     newest,
                 });
             }
-            if known.shown != shown && gateway.standing != Standing::Here {
+            if known.shown != shown && gateway.state != GatewayState::Here {
                 found.push(Difference::ShownElsewhere {
                     gateway: gateway.name.clone(),
                     shown: known.shown,
@@ -487,8 +487,8 @@ impl UserEvidence {
             let (session, name) = (stored.session, gateway.name.clone());
             let report = gateway.report.as_ref();
             let has = report.map(|it| it.sessions.iter().any(|it| it.session == session));
-            match (gateway.standing, has) {
-                (Standing::Dead { .. }, _) => found.push(Difference::OfDead {
+            match (gateway.state, has) {
+                (GatewayState::Dead { .. }, _) => found.push(Difference::OfDead {
                     session,
                     gateway: name,
                 }),

@@ -1,4 +1,4 @@
-//! The latest transitions of a node, of all users, for an operator who looks on.
+//! The latest transitions of a node, of all users, for the operator's page.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -67,7 +67,7 @@ impl fmt::Display for FilterRefused {
 pub struct Placed {
     /// Its place among all transitions.
     pub place: Place,
-    /// What happened.
+    /// The transition at this place.
     pub transition: Transition,
 }
 
@@ -171,7 +171,8 @@ impl Recent {
         }
     }
 
-    /// What `query` wants of the answer of a node that may be of an earlier release, and returned the latest of all.
+    /// The part of an answer that `query` wants: a node of an earlier release may have returned the latest
+    /// transitions without looking at the filter.
     pub fn wanted_by(mut self, query: &RecentQuery) -> Self {
         if let Some(before) = query.before {
             self.transitions.retain(|it| it.place < before);

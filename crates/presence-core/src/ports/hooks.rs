@@ -17,12 +17,12 @@ pub const EVENTS_WAITING_MAX: usize = 512;
 ///
 /// # Contract
 ///
-/// - [`tell`](Self::tell) is one step: it stores what the endpoint knows of a subject after the events, appends the
-///   events, and removes the row that they came from. So exactly one node tells each change, even if other
+/// - [`enqueue`](Self::enqueue) is one step: it stores what the endpoint knows of a subject after the events, appends the
+///   events, and removes the row that they came from. So exactly one node queues the events of a change, even if other
 ///   nodes look at it, or die, meanwhile.
-/// - Events of one partition of the store are kept in the order in which they were told, and their numbers grow.
-/// - An event waits until it is [`delivered`](Self::delivered). If the partition of the store with the event is lost, then
-///   what the endpoint was told is lost, too, and is told again.
+/// - Events of one partition of the store are kept in the order in which they were queued, and their numbers grow.
+/// - An event waits until it is [removed](Self::remove_delivered). If the store loses a partition, it loses the events that
+///   wait there, and what the endpoint was told of its subjects. The endpoint is then told of those subjects again.
 /// - Each call answers in the order of its arguments, one outcome for each.
 /// - No call takes longer than about a second.
 pub trait Hooks: Send + Sync + 'static {
@@ -32,12 +32,12 @@ pub trait Hooks: Send + Sync + 'static {
         subjects: &[Subject],
     ) -> impl Future<Output = Vec<Result<Known, StoreError>>> + Send;
 
-    /// Appends events, stores what the endpoint knows after them, and acknowledges the row. Each telling is done completely
-    /// or not at all: see [`Tell`].
-    fn tell(
+    /// Queues the events of each notification, stores what the endpoint knows after them, and acknowledges the row. Each
+    /// notification is stored completely or not at all: see [`EnqueueOutcome`].
+    fn enqueue(
         &self,
-        tellings: &[Telling],
-    ) -> impl Future<Output = Vec<Result<Tell, StoreError>>> + Send;
+        notifications: &[Notification],
+    ) -> impl Future<Output = Vec<Result<EnqueueOutcome, StoreError>>> + Send;
 
     /// Leaves a row for about `max` subjects in `partition` of which the endpoint knows something, unless they have one, as
     /// if they had changed long ago. So a difference after a loss of data is found. It begins at `cursor`, where 0 is
@@ -58,10 +58,10 @@ pub trait Hooks: Send + Sync + 'static {
         &self,
         partitions: &[u16],
         max: usize,
-    ) -> impl Future<Output = Vec<Result<Queued, StoreError>>> + Send;
+    ) -> impl Future<Output = Vec<Result<WaitingEvents, StoreError>>> + Send;
 
     /// Removes delivered events: of each partition those up to the given number. Removing them again has no effect.
-    fn delivered(
+    fn remove_delivered(
         &self,
         upto: &[(u16, u64)],
     ) -> impl Future<Output = Vec<Result<(), StoreError>>> + Send;
@@ -72,18 +72,19 @@ pub trait Hooks: Send + Sync + 'static {
 pub struct Known {
     /// What the endpoint was last told of the subject, if anything.
     pub last_notified: Option<LastNotified>,
-    /// The number of tellings about the subject; 0 if the endpoint knows nothing.
+    /// The revision of what the endpoint knows; 0 if it knows nothing. It is a different one after each [`Notification`] that
+    /// sets what the endpoint knows.
     pub revision: u64,
 }
 
-/// The events to be told about one subject.
+/// The events about one subject that are to be queued for the endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Telling {
-    /// The row of the change that is told. It is acknowledged, unless the subject has changed again.
+pub struct Notification {
+    /// The row of the change that the events are about. It is acknowledged, unless the subject has changed again.
     pub row: Row,
-    /// The revision of [`Known`] that this follows: see [`Known::revision`].
+    /// The [revision](Known::revision) of what the endpoint knew when the events were computed.
     pub after: u64,
-    /// Whether this must not be told if the subject has changed since the row was read.
+    /// Whether the events must not be queued if the subject has changed since the row was read.
     pub is_exact: bool,
     /// The change of what the endpoint knows of the subject.
     pub last_notified: Edit<LastNotified>,
@@ -91,13 +92,13 @@ pub struct Telling {
     pub events: Vec<HookEvent>,
 }
 
-/// The outcome of a telling.
+/// The outcome of queueing a [`Notification`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tell {
-    /// The telling is stored.
-    Done,
-    /// Nothing was stored: another node has told about this subject, or found nothing to tell; or the subject has
-    /// changed, and the telling had to be exact.
+pub enum EnqueueOutcome {
+    /// The notification is stored.
+    Stored,
+    /// Nothing was stored: another node has queued events about this subject, or found that there are none; or the subject
+    /// has changed, and the notification had to be exact.
     Overtaken,
     /// Nothing was stored: too many events wait already. See [`EVENTS_WAITING_MAX`].
     Full,
@@ -105,27 +106,27 @@ pub enum Tell {
 
 /// The events that wait in one partition of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Queued {
-    /// The first events, in the order in which they were told.
-    pub events: Vec<Numbered>,
+pub struct WaitingEvents {
+    /// The first events, in the order in which they were queued.
+    pub events: Vec<NumberedEvent>,
     /// How many events wait in this partition.
     pub count: usize,
 }
 
 /// An event that waits for delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Numbered {
+pub struct NumberedEvent {
     /// The partition of the store that the event waits in.
     pub partition: u16,
     /// The number of the event. It grows within a partition, so also from one event of a user or a channel to the next. It
-    /// is the store's time in microseconds when the event was told, or a little above the number before.
+    /// is the store's time in microseconds when the event was queued, or a little above the number before.
     pub number: u64,
     /// The event to deliver.
     pub event: HookEvent,
 }
 
-impl Numbered {
-    /// When the event was told, by the store's clock.
+impl NumberedEvent {
+    /// When the event was queued, by the store's clock.
     pub fn at(&self) -> Timestamp {
         Timestamp::from_millis(self.number / 1000)
     }
@@ -140,7 +141,7 @@ impl Numbered {
 /// - A call always ends. It may take ten seconds for each of several receivers, of which there are at most as many as
 ///   events: they are called one after the other, up to the first failure.
 pub trait Endpoint: Send + Sync + 'static {
-    /// Delivers `events` in this order. Events of one user or channel are in the order in which they were told. There
+    /// Delivers `events` in this order. Events of one user or channel are in the order in which they were queued. There
     /// is at least one event.
     ///
     /// # Errors
@@ -149,6 +150,6 @@ pub trait Endpoint: Send + Sync + 'static {
     fn deliver(
         &self,
         now: Timestamp,
-        events: &[Numbered],
+        events: &[NumberedEvent],
     ) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send;
 }

@@ -13,12 +13,16 @@ use std::fmt;
 use std::future::Future;
 
 pub use self::hooks::{
-    EVENTS_WAITING_MAX, Endpoint, Hooks, Known, Numbered, Queued, Tell, Telling,
+    EVENTS_WAITING_MAX, Endpoint, EnqueueOutcome, Hooks, Known, Notification, NumberedEvent,
+    WaitingEvents,
 };
 pub use self::outbox::{LocalOutbox, Outbox, Queue, Row};
 pub use self::revocations::{RevocationList, Revocations};
 pub use self::sessions::{Recalled, SessionChange, Sessions, StoredSession};
-pub use self::topics::{Lease, Leases, Notice, Orphan, Reaped, Standing, Topics, Written};
+/// The name that [`Renewal`] had before.
+#[doc(hidden)]
+pub use self::topics::Renewal as Standing;
+pub use self::topics::{Lease, Leases, Notice, Orphan, Reaped, Renewal, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 
 /// Stores profiles: the data of users that outlives every session and every process.

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::StoreError;
-pub use crate::cluster::store::{Lease, Leases, Standing, Written};
+pub use crate::cluster::store::{Lease, Leases, Renewal, Written};
 use crate::cluster::{Ephemeral, Incarnation, Patch, SessionRecord, Snapshot, Subject, Write};
 use crate::{ChannelId, Clock, Profile, SessionId, Timestamp, Topic, UserId};
 use std::time::Duration;

@@ -17,8 +17,8 @@ use crate::{
 pub const TYPING_EVENT: &str = "typing";
 
 impl Rosters {
-    /// Does what somebody asks for in a channel, answers it, and returns the topic; `None` for any other
-    /// input.
+    /// Applies an input about typing, pointing, selecting or broadcasting, and answers it. Returns the topic; `None`
+    /// for any other input.
     pub(super) fn act<A>(
         &mut self,
         now: Timestamp,
@@ -200,7 +200,7 @@ impl TopicState {
         max: usize,
     ) -> Result<(), Refusal> {
         if !self.fleeting.has_room_to_broadcast(now, max) {
-            let retry_after = self.pace.next_at().since(now).max(Timing::WINDOW);
+            let retry_after = self.pace.next_at().since(now).max(Timing::RATE_WINDOW);
             return Err(Refusal::TooFast { retry_after });
         }
         let (by, name, content) = (user.clone(), event.clone(), payload.clone());

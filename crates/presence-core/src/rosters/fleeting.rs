@@ -1,5 +1,5 @@
-//! Ephemeral events of a channel: typing, cursors and broadcasts. They have no version. They are announced whenever the
-//! channel speaks, as far as their limits allow it, and expire by themselves.
+//! Ephemeral events of a channel: typing, cursors and broadcasts. They have no version. They are sent with the next
+//! event of the channel, as far as their limits allow it, and expire by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -54,7 +54,7 @@ impl Window {
     fn at(&mut self, now: Timestamp) -> &mut Self {
         if self.ends_at <= now {
             *self = Window {
-                ends_at: now + Timing::WINDOW,
+                ends_at: now + Timing::RATE_WINDOW,
                 ..Window::default()
             };
         }
@@ -198,7 +198,7 @@ impl Fleeting {
     }
 
     /// The number of broadcasts that count against the limit: those of this window, or those that still wait, if the
-    /// channel speaks less often than that.
+    /// channel sends events less often than that.
     fn counted_broadcasts(&mut self, now: Timestamp) -> usize {
         let accepted = self.window.at(now).broadcasts;
         accepted.max(self.broadcasts.len())
@@ -328,7 +328,7 @@ impl Fleeting {
     }
 }
 
-/// A range of keys.
+/// A range of keys, with both bounds borrowed.
 type Between<'a, K> = (Bound<&'a K>, Bound<&'a K>);
 
 /// The next keys that wait, at most `max`. `waiting` lists those of a range in order. If more than `max` wait, `up_to`

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::{Event, Timestamp, Timing};
 
-/// The number of versions that are kept of one [`Timing::WINDOW`], at most.
+/// The number of versions that are kept of one [`Timing::RATE_WINDOW`], at most.
 const PER_WINDOW_MAX: usize = 50;
-/// So many changes are sent one by one to a watcher who comes back, even where the whole state is smaller.
+/// The number of missed changes up to which a watcher who comes back gets them one by one, even if the whole state is
+/// smaller.
 const CHANGES_AT_LEAST: usize = 256;
 
 /// The last versions, each with the event that made it, which is an [`Event::Changes`].
@@ -29,7 +30,7 @@ impl History {
     /// Adds the newest version. Of the others the last `kept` stay, and those of the last `kept` windows.
     pub(super) fn add(&mut self, now: Timestamp, event: Arc<Event>, kept: usize) {
         self.told.push_back((now, event));
-        let span = Timing::WINDOW.saturating_mul(u32::try_from(kept).unwrap_or(u32::MAX));
+        let span = Timing::RATE_WINDOW.saturating_mul(u32::try_from(kept).unwrap_or(u32::MAX));
         let max = kept.saturating_mul(PER_WINDOW_MAX);
         while self.told.len() > kept
             && let Some((at, _)) = self.told.front()

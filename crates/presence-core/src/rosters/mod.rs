@@ -39,16 +39,16 @@ pub struct Rosters {
     places: HashMap<Topic, TopicState>,
     timers: Timers<Key>,
     epochs: Epochs,
-    /// The epoch of every place that is empty.
+    /// The epoch of all empty topics: one for all of them, so that it says nothing about any of them.
     empty_epoch: u64,
-    /// Where there is a store that it shares with other nodes.
+    /// What this node knows of the cluster, if it is part of one.
     members: Option<Membership>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Key {
     Tick(Topic),
-    /// The copy of the store's map has something to do.
+    /// The replica of the topic's map needs attention.
     Copy(Topic),
     Typing(Topic, SessionId),
     Cursor(Topic, SessionId),
@@ -95,8 +95,8 @@ impl Rosters {
             .sum()
     }
 
-    /// How long the oldest change in the last event of `topic` had waited when its watchers were told; `None` if none
-    /// was told since somebody came to the topic.
+    /// How long the oldest change in the last event of `topic` had waited when the event was sent; `None` if no event
+    /// was sent since the topic got its first member.
     pub fn told_after(&self, topic: &Topic) -> Option<Duration> {
         self.places.get(topic)?.told_after
     }
@@ -127,8 +127,8 @@ impl Rosters {
         }
     }
 
-    /// The first `rows` people of `span` in `topic`, in the order of the span. By name, the first question sorts everybody,
-    /// and the next ones within a minute do not.
+    /// The first `rows` people of `span` in `topic`, in the order of the span. The first question by name sorts
+    /// everybody; further ones within a minute use the same order.
     pub fn rows(&mut self, now: Timestamp, topic: &Topic, span: &Span, rows: usize) -> Page {
         let Some(place) = self.places.get_mut(topic) else {
             return Page {
@@ -243,15 +243,16 @@ impl Rosters {
         self.reconcile(now, topic, out);
     }
 
-    /// Notes how many things wait on this node until there is time for them: inputs that were found together or wait,
-    /// and connections that have something to write. With [`Tick::Auto`](crate::Tick::Auto) topics speak the less often
-    /// the more there are. It applies to all topics that speak from now on.
+    /// Notes the backlog of this node: the number of inputs and of connections with something to write that wait
+    /// until the node has time for them. With [`Tick::Auto`](crate::Tick::Auto) topics send events less often when
+    /// the backlog is bigger. It applies to all events from now on.
     pub fn note_backlog(&mut self, waiting: usize) {
         self.load.backlog = waiting;
     }
 
-    /// Ends what has expired by `now`, and tells the watchers of the topics that may speak. Call it after every batch of
-    /// inputs, and handle the whole batch at one moment: all of it is then told as one change.
+    /// Ends what has expired by `now`, and sends the changes of the topics whose next event is due. Call it after
+    /// every batch of inputs, and handle the whole batch with the same `now`: then the batch is one event of each
+    /// topic.
     pub fn expire<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         // What ends now may be due to be told now.
         while let Some(due) = Some(self.timers.expire(now)).filter(|due| !due.is_empty()) {
@@ -261,9 +262,9 @@ impl Rosters {
         }
     }
 
-    /// Tells the watchers of every topic at once what there is to tell, so that everybody who watches from now on gets
-    /// a complete state. It is meant for a node that has restored the sessions of the process before it, and has let
-    /// nobody in yet.
+    /// Sends the changes of every topic at once, whether its next event is due or not, so that everybody who watches
+    /// from now on gets a complete state. It is meant for a node that has restored the sessions of the process before
+    /// it, and has no connections yet.
     pub fn tell_at_once<A>(&mut self, now: Timestamp, out: &mut Vec<Effect<A>>) {
         let mut topics: Vec<Topic> = self.places.keys().cloned().collect();
         topics.sort_unstable();

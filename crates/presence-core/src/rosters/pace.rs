@@ -1,4 +1,4 @@
-//! When a topic speaks: at once after quiet, and then no more often than the node keeps up with.
+//! When a topic sends its next event: at once after a quiet time, and otherwise as often as the node keeps up.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{Tick, Timestamp, Timing};
 /// long, and so on.
 const PEOPLE_PER_TICK: usize = 250;
 
-/// What decides how often the topics of a node speak, besides the topics themselves.
+/// What decides how often the topics of a node send events, besides the number of their people.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) tick: Tick,
@@ -17,7 +17,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// The same while nothing waits on the node.
+    /// The same load without a backlog.
     pub(super) fn at_rest(self) -> Self {
         Load { backlog: 0, ..self }
     }
@@ -40,13 +40,13 @@ impl Load {
     }
 }
 
-/// The moments at which one topic speaks.
+/// The moments at which one topic may send events.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// The earliest moment of the next event.
     next_at: Timestamp,
-    /// `next_at` is rounded down to a whole millisecond. This is the rest; if the topic speaks at `next_at`, it is added to
-    /// the next wait, so that the average is exact.
+    /// The part of a millisecond by which `next_at` was rounded down. If the next event is sent at `next_at`, it is
+    /// added to the next wait, so that the average is exact.
     rest: Duration,
 }
 

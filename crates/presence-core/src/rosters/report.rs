@@ -1,5 +1,5 @@
-//! What this node knows of a channel, for an operator, who may know which node has which session; and which channels are the
-//! biggest and the busiest.
+//! What this node knows of a channel, for an operator, who may know which node has which session; and which channels
+//! are the biggest and the busiest.
 
 use std::cmp::Reverse;
 
@@ -9,7 +9,7 @@ use super::topic_state::TopicState;
 use crate::explain::{Mode, ROOM_SESSIONS_REPORTED_MAX, RemoteMember, RoomMember, RoomReport};
 use crate::{ChannelId, Timestamp, Topic};
 
-/// How big a channel is and how much it is told, as this node knows it.
+/// How big a channel is, and how many events it sends, as this node knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoomLevel {
     /// The channel that the levels are of.

@@ -71,8 +71,8 @@ impl Roster {
         self.order.iter().map(|(_, user)| &self.people[user])
     }
 
-    /// The first `rows` people of `span`. Those of a span by name are found only while [`index_names`](Self::index_names)
-    /// is in force.
+    /// The first `rows` people of `span`. If the span is by name, everyone must be sorted by name: see
+    /// [`index_names`](Self::index_names).
     pub(super) fn rows(&self, span: &Span, rows: usize) -> Vec<Arc<Person>> {
         match &span.0 {
             Kind::Joined { after } => {
@@ -91,7 +91,7 @@ impl Roster {
         }
     }
 
-    /// Keeps everyone sorted by name from now on. It takes O(n log n) the first time.
+    /// Begins to keep everyone sorted by name. The first time it takes O(n log n).
     pub(super) fn index_names(&mut self) {
         if self.names.is_none() {
             let names = self.people.values().map(|it| name_key(it)).collect();
@@ -99,7 +99,7 @@ impl Roster {
         }
     }
 
-    /// Keeps nobody sorted by name any more.
+    /// Stops keeping everyone sorted by name.
     pub(super) fn forget_names(&mut self) {
         self.names = None;
     }

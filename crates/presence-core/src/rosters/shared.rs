@@ -11,7 +11,7 @@ use crate::cluster::{
 };
 use crate::{Member, Reason, Sender, SessionId, Timestamp, Topic};
 
-/// How much longer a place is followed that was only looked at, for the next look.
+/// How long a topic is followed after somebody read it without watching it, in case it is read again.
 const LINGER: Duration = Duration::from_secs(5);
 /// How much longer typing lasts that another node told of: that node repeats it no sooner than its client does.
 const TYPING_SLACK: Duration = Duration::from_secs(1);
@@ -21,11 +21,11 @@ const TYPING_SLACK: Duration = Duration::from_secs(1);
 pub(super) struct TopicCopy {
     replica: Replica<Arc<Member>>,
     pub(super) is_followed: bool,
-    /// It is being read for the first time.
+    /// Whether the map is being read for the first time.
     pub(super) is_opening: bool,
-    /// Somebody looks at it, watching or not.
+    /// Until when the topic is followed because somebody looked at it without watching.
     looked_until: Option<Timestamp>,
-    /// Somebody waits for it to be known.
+    /// Whether somebody waits until the entries of other nodes are known.
     is_asked_for: bool,
     armed: Option<Timestamp>,
 }
@@ -49,7 +49,7 @@ impl TopicCopy {
 }
 
 impl TopicState {
-    /// Somebody wants to see who is here.
+    /// Notes that somebody reads the topic without watching it.
     pub(super) fn look(&mut self, now: Timestamp) {
         if let Some(copy) = &mut self.copy {
             copy.looked_until = Some(now + LINGER);
@@ -98,7 +98,7 @@ impl Rosters {
         }
     }
 
-    /// One of this node's own people wrote an entry.
+    /// Applies an entry of a session of this node.
     pub(super) fn wrote(
         &mut self,
         now: Timestamp,
@@ -144,7 +144,7 @@ impl Rosters {
         place.write(session, entry);
     }
 
-    /// Something was heard of the store about a place.
+    /// Applies a reply or an announcement of the store about a topic.
     pub(super) fn heard<A>(
         &mut self,
         now: Timestamp,
@@ -173,7 +173,7 @@ impl Rosters {
         }
     }
 
-    /// Tells the watchers that waited: the store's entries are known, or it is known that the store does not answer.
+    /// Sends the state to the watchers that waited: the entries of the store are known now, or the store does not answer.
     fn opened<A>(&mut self, topic: &Topic, out: &mut Vec<Effect<A>>) {
         let Some(place) = self.places.get_mut(topic) else {
             return;
@@ -265,7 +265,7 @@ impl Rosters {
         }
     }
 
-    /// The timer of a copy has ended.
+    /// Handles the end of the timer of a replica.
     pub(super) fn look_after_copy(&mut self, now: Timestamp, topic: &Topic) {
         let (Some(members), Some(place)) = (&self.members, self.places.get_mut(topic)) else {
             return;
@@ -278,7 +278,7 @@ impl Rosters {
         }
     }
 
-    /// Asks of the store what there is to ask about a place: the last thing after everything that happens there.
+    /// Emits the requests to the store that are due for a topic. It is called last, after each input about the topic.
     pub(super) fn share<A>(&mut self, now: Timestamp, topic: &Topic, out: &mut Vec<Effect<A>>) {
         let (Some(members), Some(place)) = (&self.members, self.places.get_mut(topic)) else {
             return;

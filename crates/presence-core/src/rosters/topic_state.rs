@@ -37,11 +37,11 @@ pub(super) struct TopicState {
     empty_epoch: u64,
     epochs: Epochs,
     history: History,
-    /// The users who were changed since the last event, each as they were last told.
+    /// The users who changed since the last event, each as they were in that event.
     touched: BTreeMap<UserId, Touched>,
     /// Whether the room is too big to list.
     is_big: bool,
-    /// Whether a summary has to be told.
+    /// Whether a summary has to be sent.
     summary_due: bool,
     pub(super) pace: Pace,
     /// How often the topic sends events.
@@ -69,7 +69,7 @@ struct Touched {
 }
 
 impl TopicState {
-    /// `seed` is a random number and stays a secret.
+    /// A topic without members. `seed` is a random number that must not be told to anybody.
     pub(super) fn new(empty_epoch: u64, seed: u64, is_shared: bool) -> Self {
         TopicState {
             roster: Roster::default(),
@@ -114,7 +114,7 @@ impl TopicState {
         self.clock = Clock { epoch, version: 0 };
     }
 
-    /// Whether anybody may have been told anything since the epoch began.
+    /// Whether an event may have been sent since the epoch began.
     pub(super) fn was_told(&self) -> bool {
         self.clock.version > 0 || !self.history.is_empty()
     }
@@ -128,8 +128,8 @@ impl TopicState {
             || self.copy.as_ref().is_some_and(|it| it.is_needed())
     }
 
-    /// Whether it could speak at once. A topic that nobody needs is kept until it may speak. Otherwise the delay of its
-    /// next event would tell whether somebody had watched it.
+    /// Whether its next event may be sent at once. A topic that nobody needs is kept until then: otherwise the delay
+    /// of its next event would reveal whether somebody had watched it.
     pub(super) fn is_quiet(&self, now: Timestamp) -> bool {
         self.quiet_at() <= now
     }
@@ -180,12 +180,12 @@ impl TopicState {
         }
     }
 
-    /// Whether anybody is told what happens here.
+    /// Whether the topic has watchers or open windows.
     pub(super) fn is_watched(&self) -> bool {
         self.has_watchers() || self.windows.is_some()
     }
 
-    /// Whether anybody watches all of it, or a summary.
+    /// Whether the topic has watchers.
     fn has_watchers(&self) -> bool {
         self.full_watchers + self.summary_watchers > 0
     }
@@ -231,7 +231,7 @@ impl TopicState {
         (session, alias.unwrap_or(session))
     }
 
-    /// A session that is here, as who sends a broadcast.
+    /// The sender of a broadcast, for a session that is here.
     pub(super) fn sender(&self, session: SessionId) -> Sender {
         let (session, alias) = self.ids_of(session);
         Sender::Session { session, alias }
@@ -289,7 +289,7 @@ impl TopicState {
         self.armed = None;
     }
 
-    /// The shortest time between two events while nothing waits on this node.
+    /// The shortest time between two events while this node has no backlog.
     pub(super) fn tick(&self, load: Load) -> Duration {
         load.at_rest().floor(self.roster.len(), self.is_big)
     }

@@ -3,11 +3,11 @@
 //! - A watcher opens a window under a number of its own. Windows that are equal, number included, are one: they have the
 //!   same rows, and their watchers share each event.
 //! - A window that opens is sent its rows as they are at that moment ([`Event::Window`]). From then on it is sent what has
-//!   changed in its rows ([`Event::WindowChanges`]) whenever the topic speaks, so at most once a second in a big room.
+//!   changed in its rows ([`Event::WindowChanges`]) with each event of the topic, so at most once a second in a big room.
 //! - The rows are taken from the roster, which is sorted by when people joined at all times. It is sorted by name while a
 //!   window of that order is open, and `NAMES_KEPT` longer, so that nobody makes it sort again and again.
-//! - When the topic speaks, a window is looked at only if one of its rows was touched, or somebody who was touched is in
-//!   its range now. Then its rows are read again, which are [`WINDOW_ROWS_MAX`](crate::WINDOW_ROWS_MAX) at most. So the
+//! - When the topic sends its changes, a window is looked at only if somebody who changed is one of its rows, or is in its
+//!   range now. Then its rows are read again, which are [`WINDOW_ROWS_MAX`](crate::WINDOW_ROWS_MAX) at most. So the
 //!   cost of a change grows with the windows and with the logarithm of the people, and not with the people.
 //! - The number of people is sent to all windows at most once in [`Timing::TICK_MAX`], if it has changed.
 //! - Nobody who hides is in a roster, and rows come from the roster alone. So windows are the same with them and without.
@@ -123,7 +123,7 @@ impl Shown {
         state
     }
 
-    /// Whether the rows may be others, because somebody was touched.
+    /// Whether the rows may be different, because somebody has changed.
     pub(super) fn is_affected(&self, window: &Window, touched: &Touched) -> bool {
         let is_full = self.rows.len() >= window.rows();
         let last = self.rows.last().filter(|_| is_full);
@@ -176,7 +176,7 @@ fn has_between<K: Ord>(
     first.is_some_and(|key| fits(key) && last.is_none_or(|it| key <= it))
 }
 
-/// The people that were touched since the topic last spoke, and their places now.
+/// The people that have changed since the last event of the topic, and their places now.
 pub(super) struct Touched {
     users: HashSet<UserId>,
     joined: Vec<JoinedKey>,

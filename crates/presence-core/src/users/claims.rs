@@ -233,7 +233,7 @@ impl<A> Users<A> {
         user.comes_from(connection.session, newcomer.origin);
         // A newer token may name other workspaces than the one before.
         let (workspaces, card) = (&newcomer.workspaces, &newcomer.card);
-        user.move_to(now, connection.session, workspaces, card, out);
+        user.set_workspaces(now, connection.session, workspaces, card, out);
         out.push(Effect::Welcome {
             connection,
             restored: true,

@@ -1,4 +1,4 @@
-//! What each input does to a user whose profile is known: one function an input.
+//! What each input does to a user whose profile is known. There is one function for each input.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use crate::{
     Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
 };
 
-/// What has to follow when an input was applied to a user.
+/// What has to be done after an input was applied to a user.
 enum Then<A> {
     /// Nothing: the input has changed nothing that others are told.
     Nothing,
-    /// What is true now is compared with what was told.
+    /// Compare the present state with what was last told.
     Reconcile,
-    /// The same. The request, if there is one, is answered when its need is met.
+    /// The same as `Reconcile`. The request, if there is one, is answered when its need is met.
     Answer(Need, Option<A>),
-    /// The same for a user who was erased: nobody notes when they were last seen.
+    /// The same as `Reconcile`, for a user who was erased: their last-seen time is not noted.
     Erased(Option<A>),
 }
 
@@ -207,7 +207,7 @@ impl User {
                 activity,
                 reply_to,
             } => self.reported(by, activity, reply_to, turn),
-            Input::Moved {
+            Input::WorkspacesChanged {
                 by,
                 workspaces,
                 card,
@@ -332,7 +332,7 @@ impl User {
         match self.session(by) {
             None => refuse(reply_to, Refusal::NoSession, turn.out),
             Some(_) => {
-                self.move_to(turn.now, by.session, workspaces, card, turn.out);
+                self.set_workspaces(turn.now, by.session, workspaces, card, turn.out);
                 grant(reply_to, turn.out);
             }
         }

@@ -18,14 +18,14 @@ use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId,
 pub(super) enum Keeping {
     #[default]
     Nothing,
-    /// Those of every user who has a name.
+    /// The sessions of every user who has an account.
     Sessions,
     /// The same. This process is about to stop, and was told so at `since`.
     Stopping { since: Timestamp },
 }
 
 impl Keeping {
-    /// Whether the sessions of `user` are noted.
+    /// Whether the sessions of `user` are stored.
     fn keeps(self, user: &UserId) -> bool {
         self != Keeping::Nothing && !user.is_anonymous()
     }

@@ -59,7 +59,7 @@ pub enum Input<A> {
         reply_to: Option<A>,
     },
     /// A new token of a connection names other workspaces, or another meta there.
-    Moved {
+    WorkspacesChanged {
         /// The connection with the new token.
         by: Connection,
         /// The workspaces in whose online lists the user appears through this session from now on.
@@ -249,7 +249,7 @@ impl<A> Input<A> {
         match self {
             Input::Connected { reply_to, .. } | Input::Asked { reply_to, .. } => Some(reply_to),
             Input::Reported { reply_to, .. }
-            | Input::Moved { reply_to, .. }
+            | Input::WorkspacesChanged { reply_to, .. }
             | Input::Kicked { reply_to, .. }
             | Input::Erased { reply_to, .. }
             | Input::Joined { reply_to, .. }

@@ -29,11 +29,11 @@ impl<A> Slot<A> {
 /// What is known of the stored profile when the inputs that waited for it are applied.
 #[derive(Debug)]
 pub(super) enum Loaded {
-    /// It was read.
+    /// The stored profile was read.
     Found(Profile),
-    /// None is stored.
+    /// The store has no profile of the user.
     Absent,
-    /// It was not read: the shared store has the profile, or it cannot be read at present.
+    /// The stored profile was not read: the shared store has the profile, or the stored one cannot be read at present.
     Unread,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Loading<A> {
     pub(super) shared: Option<Box<Shared>>,
     /// Whether the stored profile cannot be understood. Requests that cannot wait are refused then.
     pub(super) is_unreadable: bool,
-    /// Nobody but watchers has asked so far.
+    /// Whether nobody but watchers has asked so far.
     pub(super) is_for_watchers: bool,
 }
 

@@ -59,13 +59,13 @@ pub struct Users<A> {
     waiting: HashMap<UserId, Vec<WaitingRequest<A>>>,
     /// Connections that wait for a session that is on another node.
     claims: HashMap<UserId, Vec<Claim<A>>>,
-    /// Others who want to know how somebody is who cannot be seen.
+    /// Questions from others about users who cannot be seen.
     others: HashMap<UserId, Others<A>>,
-    /// The number of the last request that was made for them.
+    /// The number of the last padded read that was requested for them.
     padded_reads: u32,
-    /// What happened to users whose map is being read, because this node stood still.
+    /// Inputs about users whose map is being read again, because the process stood still.
     postponed: HashMap<UserId, Vec<Input<A>>>,
-    /// When this node last stood still.
+    /// When the process last stood still, for example because the machine was asleep.
     woke_at: Timestamp,
     /// Since when it stood still then.
     stood_since: Timestamp,
@@ -160,7 +160,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// The channels that a session is in, visibly or not, with its meta in each.
+    /// The channels that a session is in, with its meta in each; also if its user hides.
     pub fn channels(&self, user: &UserId, session: SessionId) -> Vec<(ChannelId, Arc<Meta>)> {
         let Some(Slot::Known(user)) = self.users.get(user) else {
             return Vec::new();
@@ -183,7 +183,7 @@ impl<A> Users<A> {
         known.map_or(session, session::Session::alias)
     }
 
-    /// Has the last-seen time of everyone who can be seen kept: the node is about to stop.
+    /// Emits what saves the last-seen time of everyone who can be seen. It is meant for a node that is about to stop.
     pub fn note_last_seen(&mut self, now: Timestamp, out: &mut Vec<(UserId, Effect<A>)>) {
         let mut ids: Vec<UserId> = self.users.keys().cloned().collect();
         ids.sort_unstable();

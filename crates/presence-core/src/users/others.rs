@@ -26,7 +26,8 @@ pub(super) enum Probe<A> {
 #[derive(Debug)]
 pub(super) struct Others<A> {
     asked: LookUp<A>,
-    /// Apart from those who asked, because the request to the store takes longer for these.
+    /// The sessions that began to watch. Their request to the store takes longer, so they do not wait together with
+    /// those that asked.
     watched: LookUp<A>,
 }
 
@@ -143,7 +144,7 @@ impl<A> Users<A> {
         }));
     }
 
-    /// Takes the shared store's answer to those who wait; gives it back if it is not for them.
+    /// Applies the shared store's answer to a padded read. Returns it if nobody waits for it.
     pub(super) fn read_padded(
         &mut self,
         now: Timestamp,
@@ -211,7 +212,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// A user whom nobody here knows, as the stores have them.
+    /// How others see a user who is not known on this node, from what the stores have.
     fn stranger(
         &mut self,
         now: Timestamp,

@@ -41,7 +41,7 @@ impl User {
     }
 
     /// Sees to it that a session is in these workspaces and no others, and says `card` about itself in each.
-    pub(super) fn move_to<A>(
+    pub(super) fn set_workspaces<A>(
         &mut self,
         now: Timestamp,
         id: SessionId,

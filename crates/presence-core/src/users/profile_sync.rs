@@ -14,7 +14,7 @@ use crate::{Profile, Reason, SessionId, Timestamp};
 /// A profile that is to be kept, and the version of the map that has it.
 pub(super) type Saves = (Arc<Profile>, u64);
 
-/// What hearing of the store did to a user.
+/// What changed for a user by a reply or an announcement of the store.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Sessions that are on other nodes now.
@@ -91,7 +91,7 @@ impl Shared {
 }
 
 impl User {
-    /// Takes in what was heard of the store.
+    /// Applies a reply or an announcement of the store.
     pub(super) fn hear(
         &mut self,
         now: Timestamp,
@@ -289,7 +289,7 @@ impl User {
         }
     }
 
-    /// Drops what was held or remembered for long enough by `now`.
+    /// Drops entries that were kept long enough for another node by `now`.
     pub(super) fn look_after_copy(&mut self, now: Timestamp, members: &Membership) {
         let Some(shared) = &mut self.shared else {
             return;
@@ -301,7 +301,7 @@ impl User {
         self.own_changed |= !heard.changes.is_empty();
     }
 
-    /// Writes what is new of the user for the other nodes; says which sessions are known to be on another one.
+    /// Writes what other nodes have to know of the user. Returns the sessions that are known to be on another node.
     pub(super) fn share(
         &mut self,
         now: Timestamp,

@@ -1,4 +1,4 @@
-//! Compares what is true of a user with what was told and stored, after each input.
+//! Compares the state of a user with what was last told and stored, after each input.
 
 use super::effect::{Effect, grant};
 use super::loading::Slot;
@@ -14,7 +14,7 @@ impl<A> Users<A> {
         self.reconcile_as(now, id, Origin::Local, None, out);
     }
 
-    /// Compares what is true now with what was told, and emits what has to be told, written and stored.
+    /// Compares the present state of the user with what was last told, and emits what has to be told, written and stored.
     pub(super) fn reconcile_as(
         &mut self,
         now: Timestamp,
@@ -90,7 +90,7 @@ impl<A> Users<A> {
         }
     }
 
-    /// Drops a user whom nobody needs on this node any more.
+    /// Drops a user who has no sessions, watchers or pending writes on this node any more.
     fn drop_unneeded(&mut self, id: &UserId, out: &mut Vec<Effect<A>>) {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;

@@ -32,7 +32,7 @@ impl<A> Input<A> {
             Input::Connected { .. }
             | Input::Heard { .. }
             | Input::Reported { .. }
-            | Input::Moved { .. }
+            | Input::WorkspacesChanged { .. }
             | Input::Asked { .. }
             | Input::Watched { .. }
             | Input::Unwatched => Cause::Client,

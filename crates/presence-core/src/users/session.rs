@@ -1,17 +1,20 @@
-//! One session of a user.
+//! One session of a user: its device, its activity, the id that others are shown, and when its timer ends.
+
+mod ending;
+mod in_store;
+mod topic;
 
 use std::sync::Arc;
-use std::time::Duration;
 
+pub(super) use self::ending::Stage;
+pub(super) use self::in_store::InStore;
+pub(super) use self::topic::{RosterEntry, SessionTopic, Share};
 use super::stored::KnownBy;
 pub use crate::activity::Activity;
-use crate::cluster::{FencingToken, JoinedTopic, Membership, SessionRecord};
+use crate::cluster::SessionRecord;
 use crate::epochs::Epochs;
 use crate::explain::ClientOrigin;
-use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic};
-
-/// Healthy nodes report often enough that what they did this long ago is known to be in the store.
-const STORED_WITHIN: Duration = Duration::from_secs(10);
+use crate::{DeviceId, SessionId, Timestamp, Timing, Topic};
 
 /// One connection of a session. Each new connection of a session has the next epoch, and whatever an older one still
 /// sends is ignored.
@@ -52,7 +55,7 @@ pub(super) struct Session {
     /// A service acts through it, so there is no connection that could break.
     pub(super) by_service: bool,
     pub(super) places: Vec<SessionTopic>,
-    /// Whether its timer is armed, for a moment no later than its deadline.
+    /// Whether its timer is armed for its deadline, or for an earlier moment.
     armed: bool,
     /// Whether the other nodes have not been told its current state.
     pub(super) is_news: bool,
@@ -71,154 +74,6 @@ pub(super) struct Session {
     pub(super) claims_end: Option<Timestamp>,
     /// What was last stored of it for the next process, where sessions are kept.
     pub(super) journaled: Option<JournaledState>,
-}
-
-/// What the store has of the record of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum InStore {
-    /// The store has confirmed nothing since this epoch began.
-    New {
-        /// The stored entry that the first record of this epoch has to replace, if any.
-        replaces: Option<FencingToken>,
-    },
-    /// The store has confirmed this revision, which this node wrote in this epoch or in the one before.
-    Stored(u64),
-}
-
-impl InStore {
-    /// Nothing of this epoch, and no entry that has to be replaced.
-    const NEW: InStore = InStore::New { replaces: None };
-
-    /// Whether the store has this revision or a later one.
-    pub(super) fn has(self, revision: u64) -> bool {
-        matches!(self, InStore::Stored(stored) if revision <= stored)
-    }
-
-    /// The same, where what this node wrote does not count any more. A stored entry that has to be replaced still has to be.
-    fn forgotten(self) -> InStore {
-        match self {
-            InStore::Stored(_) => InStore::NEW,
-            InStore::New { replaces } => InStore::New { replaces },
-        }
-    }
-}
-
-/// How far a session is from its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// It has a connection, or a service acts through it.
-    Live,
-    /// The connection broke: until when it may come back, and why it broke.
-    Grace { until: Timestamp, reason: Reason },
-    /// The grace time is over since `since`. The session ends when the store has accepted that, unless another
-    /// node has it.
-    Ending {
-        since: Timestamp,
-        reason: Reason,
-        proof: Proof,
-    },
-}
-
-/// What is still missing before an ending session has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// Everything that other nodes did up to `stored_up_to` has to be in the store first. A node that cannot report that
-    /// delays the end by a lease at most.
-    Awaited { stored_up_to: Timestamp },
-    /// The store has been asked to remove the session.
-    Asked,
-}
-
-/// A channel or workspace that a session is in.
-#[derive(Debug)]
-pub(super) struct SessionTopic {
-    pub(super) topic: Topic,
-    pub(super) joined_at: Timestamp,
-    pub(super) meta: Arc<Meta>,
-    pub(super) entry: RosterEntry,
-    pub(super) share: Share,
-    /// Whether the client that goes on with the session has not joined this place again.
-    pub(super) is_unclaimed: bool,
-    /// Whether the place was stored for the next process, as it is.
-    pub(super) is_journaled: bool,
-    /// Whether others were shown the session there before it came to this node, or to this process.
-    pub(super) was_shown: bool,
-}
-
-/// The roster entry of a session in one place, as this node wrote it last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RosterEntry {
-    /// There is none: others may not see the session there.
-    Absent,
-    /// There is one, and it has to be written again.
-    Stale,
-    /// There is one, which shows the look with this revision.
-    Written(u64),
-}
-
-/// Whether other nodes may be told that a session is in a place: not before the user's map says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Share {
-    /// The user's map does not name the place.
-    Unnamed,
-    /// This revision of the session's record names it, and is on its way to the store.
-    Named(u64),
-    /// The store has a record of the session that names the place.
-    Open,
-}
-
-impl SessionTopic {
-    /// A place in which nobody was shown yet, and which the user's map does not name.
-    pub(super) fn new(joined: JoinedTopic) -> Self {
-        SessionTopic {
-            topic: joined.topic,
-            joined_at: joined.joined_at,
-            meta: joined.meta,
-            entry: RosterEntry::Absent,
-            share: Share::Unnamed,
-            is_unclaimed: false,
-            is_journaled: false,
-            was_shown: false,
-        }
-    }
-
-    /// A place that the user's map names already.
-    fn open(joined: JoinedTopic) -> Self {
-        SessionTopic {
-            share: Share::Open,
-            was_shown: true,
-            ..SessionTopic::new(joined)
-        }
-    }
-
-    /// A place in which others were shown the session by an earlier process.
-    pub(super) fn restored(joined: JoinedTopic) -> Self {
-        SessionTopic {
-            was_shown: true,
-            ..SessionTopic::new(joined)
-        }
-    }
-
-    /// Whether the place has a roster entry of the session, so that others may see the session there.
-    pub(super) fn has_entry(&self) -> bool {
-        self.entry != RosterEntry::Absent
-    }
-
-    /// Lets the roster entry, if there is one, be written again.
-    pub(super) fn write_again(&mut self) {
-        if self.has_entry() {
-            self.entry = RosterEntry::Stale;
-        }
-    }
-
-    /// The same place, as it is stored for other nodes.
-    pub(super) fn joined(&self) -> JoinedTopic {
-        JoinedTopic {
-            topic: self.topic.clone(),
-            joined_at: self.joined_at,
-            meta: self.meta.clone(),
-        }
-    }
 }
 
 /// The state of a session as it was last stored: when it changes, the session is stored again.
@@ -285,57 +140,16 @@ impl Session {
         session
     }
 
-    /// Notes that the store has `record` as this revision of its record.
-    pub(super) fn note_stored_as(&mut self, record: &SessionRecord, revision: u64) {
-        self.is_news = false;
-        self.shared_active = record.is_active;
-        self.in_store = InStore::Stored(revision);
-        self.stored_epoch = Some(u64::from(self.epoch));
-    }
-
-    /// Notes that the store had its record with this token of this node.
-    pub(super) fn stored_as(&mut self, token: FencingToken) {
-        let revision = token.revision();
-        if !self.in_store.has(revision) {
-            self.in_store = InStore::Stored(revision);
-        }
-        self.stored_epoch = self.stored_epoch.max(Some(token.epoch));
-    }
-
-    /// The record that other nodes are to be told, if it is new to them.
-    pub(super) fn news(&mut self, now: Timestamp) -> Option<SessionRecord> {
-        let is_active = self.is_active(now);
-        if !std::mem::take(&mut self.is_news) && self.shared_active == is_active {
-            return None;
-        }
-        self.shared_active = is_active;
-        Some(self.record(now))
-    }
-
-    /// All that another node needs to go on with it.
-    pub(super) fn record(&self, now: Timestamp) -> SessionRecord {
-        let places = self.places.iter().map(SessionTopic::joined);
-        SessionRecord {
-            device: self.device.clone(),
-            by_service: self.by_service,
-            activity: self.activity,
-            is_active: self.is_active(now),
-            heard_at: self.heard_at,
-            places: places.collect(),
-            alias: self.other_name(),
-        }
-    }
-
     pub(super) fn alias(&self) -> SessionId {
         self.alias
     }
 
-    /// The alias, where it is not the id.
+    /// The alias, if it is not the id.
     pub(super) fn other_name(&self) -> Option<SessionId> {
         (self.alias != self.id).then_some(self.alias)
     }
 
-    /// It was shown under that alias before.
+    /// Sets the alias under which it was shown before; `None` if that was its id.
     pub(super) fn goes_by(&mut self, alias: Option<SessionId>) {
         self.alias = alias.unwrap_or(self.id);
     }
@@ -379,138 +193,8 @@ impl Session {
         self.armed = false;
     }
 
-    pub(super) fn is_ending(&self) -> bool {
-        matches!(self.stage, Stage::Ending { .. })
-    }
-
-    /// Whether the store has a record of it, or is to get one. It is not to get one of a session whose client has to
-    /// connect again first, because this node was declared dead.
-    pub(super) fn is_to_be_stored(&self) -> bool {
-        self.is_live() || self.is_news || matches!(self.in_store, InStore::Stored(_))
-    }
-
     pub(super) fn is_live(&self) -> bool {
         self.stage == Stage::Live
-    }
-
-    pub(super) fn vanish(&mut self, until: Timestamp, reason: Reason) {
-        self.stage = Stage::Grace { until, reason };
-        self.armed = false;
-    }
-
-    /// Begins to end the session: the grace time is over.
-    pub(super) fn begin_to_end(&mut self, since: Timestamp, reason: Reason) {
-        let stored_up_to = since.as_millis() - STORED_WITHIN.as_millis() as u64;
-        let stored_up_to = Timestamp::from_millis(stored_up_to);
-        let proof = Proof::Awaited { stored_up_to };
-        self.stage = Stage::Ending {
-            since,
-            reason,
-            proof,
-        };
-        self.armed = false;
-    }
-
-    /// The store knows nothing of the session although it should. Wait for other nodes to write again what they have.
-    pub(super) fn end_later(&mut self, now: Timestamp) {
-        if let Stage::Ending { reason, .. } = self.stage {
-            let proof = Proof::Awaited { stored_up_to: now };
-            self.stage = Stage::Ending {
-                since: now,
-                reason,
-                proof,
-            };
-            self.armed = false;
-        }
-    }
-
-    /// Returns the reason with which the store has to be asked now to remove the session. If it is too early for that, notes
-    /// up to when everything has to be stored first, and returns `None`.
-    pub(super) fn due_removal(&mut self, now: Timestamp, members: &Membership) -> Option<Reason> {
-        let Stage::Ending {
-            since,
-            reason,
-            proof: Proof::Awaited { stored_up_to },
-        } = &mut self.stage
-        else {
-            return None;
-        };
-        // While the store is away, people may go to other nodes, which cannot say so.
-        let reached_since = members.reached_since();
-        *since = (*since).max(reached_since.unwrap_or(now));
-        let is_proven = members.is_stored(*stored_up_to) || *since + Timing::LEASE <= now;
-        if is_proven && reached_since.is_some() {
-            return Some(*reason);
-        }
-        // Some node cannot report that its writes are stored, so the session may have moved there at any time up to
-        // `since`.
-        *stored_up_to = (*since).max(*stored_up_to);
-        None
-    }
-
-    /// Notes that the store was asked to remove it.
-    pub(super) fn mark_asked(&mut self) {
-        if let Stage::Ending { proof, .. } = &mut self.stage {
-            *proof = Proof::Asked;
-        }
-    }
-
-    /// Forgets what this node wrote of the session: it was declared dead, so that does not count any more.
-    pub(super) fn void(&mut self) {
-        self.in_store = self.in_store.forgotten();
-        for place in &mut self.places {
-            place.share = Share::Unnamed;
-            place.write_again();
-        }
-    }
-
-    /// Lets the session go on where the store has another entry of it. The store has lost data if that is of an earlier
-    /// epoch than it had of this node: the session is written again. A session through which a service acts goes on
-    /// in the next epoch, where another node acts through it. Returns whether it goes on.
-    pub(super) fn insist(&mut self, stored: FencingToken) -> bool {
-        if self.stored_epoch.is_some_and(|it| stored.epoch < it) {
-            self.write_over(stored);
-            return true;
-        }
-        let epoch = u32::try_from(stored.epoch).ok();
-        let epoch = epoch.and_then(|it| it.checked_add(1));
-        let is_new = matches!(self.in_store, InStore::New { .. });
-        let (Some(epoch), true) = (epoch, self.by_service && is_new) else {
-            return false;
-        };
-        self.epoch = epoch;
-        self.write_over(stored);
-        true
-    }
-
-    /// Lets the session be written again, in place of the stored entry.
-    fn write_over(&mut self, stored: FencingToken) {
-        self.is_news = true;
-        self.void();
-        self.in_store = InStore::New {
-            replaces: Some(stored),
-        };
-    }
-
-    /// Its record has been put as `revision`, which names all its places.
-    pub(super) fn named(&mut self, revision: u64) {
-        for place in &mut self.places {
-            if place.share == Share::Unnamed {
-                place.share = Share::Named(revision);
-            }
-        }
-    }
-
-    /// Opens the places that are named by the record that the store has.
-    pub(super) fn open_places(&mut self) {
-        for place in &mut self.places {
-            if let Share::Named(revision) = place.share
-                && self.in_store.has(revision)
-            {
-                place.share = Share::Open;
-                place.write_again();
-            }
-        }
     }
 
     /// Goes on in a new connection where the last one broke. The activity stays, because a reconnect says nothing

@@ -18,7 +18,7 @@ use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Timing,
 /// with every field.
 pub(super) const PENDING_MAX: usize = 16;
 
-/// What the store has of a user, and what it should.
+/// What the shared store has of a user, and what it should have.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) replica: Replica<Arc<SessionRecord>>,
@@ -28,13 +28,13 @@ pub(super) struct Shared {
     pub(super) known: Option<FencingToken>,
     /// Changes of the status that the store does not have, and when each was chosen.
     pub(super) pending: Vec<(StatusChange, Timestamp)>,
-    /// This node is to become the author of the profile's revision.
+    /// Whether this node becomes the author of the profile's revision with the next write.
     pub(super) is_authored: bool,
     pub(super) profile: Putting,
     /// Whether the user was erased here: other nodes' changes of the profile are dropped until the store
     /// has the tombstone.
     pub(super) is_erasing: bool,
-    /// The store is known to have no profile of the user.
+    /// Whether the store is known to have no profile of the user.
     pub(super) lacks_profile: bool,
     /// The token of the profile that the store has removed. A new profile has to have a greater one.
     pub(super) fenced: Option<FencingToken>,
@@ -75,7 +75,7 @@ enum EarlyProfile {
     /// The store could not be read. The profile that is saved elsewhere may be older than a change that another node
     /// accepted: the user may hide, for instance.
     Away,
-    /// This profile.
+    /// The store has this profile.
     Profile(FencingToken, Arc<Profile>),
 }
 
@@ -117,14 +117,14 @@ pub(super) struct UnderWay {
     again: bool,
 }
 
-/// How far the places of a user who hides have been told so.
+/// The places from which the entries of a user who hides have yet to be removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Hiding {
     #[default]
     No,
     /// The store has this revision, in which the user hides. The map is being read, to find the places of the user.
     Noted(u64),
-    /// These places are being told that the user hides.
+    /// The entries of the user are being removed from these places.
     UnderWay {
         revision: u64,
         left: BTreeSet<Topic>,
@@ -132,7 +132,7 @@ pub(super) enum Hiding {
 }
 
 impl Shared {
-    /// Whether anything of the user is not in the store, or not gone from it.
+    /// Whether a write or a removal about the user is not confirmed by the store yet.
     pub(super) fn is_needed(&self) -> bool {
         let is_hiding = self.hiding != Hiding::No;
         // Until the new owner has replaced the entries, this node listens whether it ends the session instead.
@@ -174,7 +174,7 @@ impl Shared {
         self.replica.others().map(|(_, _, record)| record)
     }
 
-    /// Whether that is a session of another node through which a service acts.
+    /// Whether this is a session of another node through which a service acts.
     pub(super) fn is_by_service(&self, session: SessionId) -> bool {
         let other = self.replica.other(session);
         other.is_some_and(|(_, record)| record.by_service)
@@ -210,7 +210,7 @@ impl Shared {
         waits.chain(self.replica.next_deadline()).min()
     }
 
-    /// The status was changed here.
+    /// Notes that the status was changed on this node.
     pub(super) fn chose(&mut self, change: &StatusChange, moment: Timestamp, status: &Status) {
         let under_way = match &self.profile {
             Putting::UnderWay(it) => it.changes,
@@ -224,7 +224,7 @@ impl Shared {
         self.authored();
     }
 
-    /// The profile was erased here, with all that was changed before.
+    /// Notes that the profile was erased on this node. Changes from before are dropped.
     pub(super) fn erase(&mut self) {
         self.is_erasing = true;
         self.pending.clear();
@@ -234,13 +234,13 @@ impl Shared {
         self.authored();
     }
 
-    /// The profile is another revision, made here.
+    /// Notes that the profile has a new revision, which this node made.
     pub(super) fn authored(&mut self) {
         self.is_authored = true;
         self.put_profile();
     }
 
-    /// The profile is to be written.
+    /// Notes that the profile has to be written to the store.
     pub(super) fn put_profile(&mut self) {
         match &mut self.profile {
             Putting::UnderWay(it) => it.again = true,
@@ -248,7 +248,8 @@ impl Shared {
         }
     }
 
-    /// Notes where entries of this node wait for the node that has taken a session over; nowhere, if it is this node's again.
+    /// Notes where entries of this node wait for the node that has taken a session over; nowhere, if it is this
+    /// node's again.
     pub(super) fn wait_for_new_owner(
         &mut self,
         now: Timestamp,
@@ -485,7 +486,7 @@ impl Shared {
         };
     }
 
-    /// A place was told, or not.
+    /// Handles the answer to [`Request::HidePlace`].
     fn place_hidden(&mut self, now: Timestamp, topic: &Topic, is_done: bool) {
         let Hiding::UnderWay { revision, left } = &mut self.hiding else {
             return;
@@ -500,14 +501,14 @@ impl Shared {
         }
     }
 
-    /// Takes in what every machine of a node is told; says whether a session of another node is gone.
+    /// Applies news of the node. Returns whether a session of another node is gone.
     pub(super) fn hear_news(&mut self, now: Timestamp, news: News, members: &Membership) -> bool {
         let heard = self.replica.hear_news(now, news, members);
         self.note_ended(&heard);
         !heard.changes.is_empty()
     }
 
-    /// Takes in what is heard before the user is known here; says whether the store has answered.
+    /// Applies a reply of the store that comes before the user is known here. Returns how far the store has answered.
     pub(super) fn prepare(&mut self, now: Timestamp, reply: Reply, members: &Membership) -> Asked {
         let (profile, asked) = match &reply {
             Reply::Read { snapshot, .. } => (

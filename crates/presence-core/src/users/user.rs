@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) profile: Profile,
-    /// In the order they came.
+    /// The sessions on this node, in the order in which they came.
     pub(super) sessions: Vec<Session>,
     /// Sessions that ended since their timers were last looked after.
     pub(super) ended: Vec<(SessionId, Reason)>,
@@ -30,7 +30,7 @@ pub(super) struct User {
     /// Whether the own view is different from the one that the owner was last told.
     pub(super) own_changed: bool,
     pub(super) recorder: Recorder,
-    /// Each change of how others see the user is announced.
+    /// Whether each change of how others see the user is announced.
     pub(super) is_announced: bool,
     /// When the last session that ended was alive.
     pub(super) last_alive: Timestamp,
@@ -48,7 +48,7 @@ pub(super) struct User {
 }
 
 impl User {
-    /// `seed` is a random number and stays a secret.
+    /// A user with `profile` and no session. `seed` is a random number that must not be told to anybody.
     pub(super) fn new(now: Timestamp, mut profile: Profile, seed: u64) -> Self {
         let unsaved = profile.expire(now);
         let (message, emoji) = profile.shown_words();
@@ -136,7 +136,7 @@ impl User {
         self.sessions.iter().filter(live).map(Session::connection)
     }
 
-    /// The deadline to arm the timer of the copy with, if it has another one.
+    /// The deadline to arm the timer of the replica with, if that is another deadline than before.
     pub(super) fn copy_deadline_to_arm(&mut self) -> Option<Timestamp> {
         let shared = self.shared.as_mut()?;
         let deadline = shared.next_deadline()?;
@@ -147,7 +147,7 @@ impl User {
         shared.armed
     }
 
-    /// The deadline to arm the user's timer with, if it has another one.
+    /// The deadline to arm the user's timer with, if that is another deadline than before.
     pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
         let seen = self.is_shown().then_some(self.seen_at + Timing::SEEN_EVERY);
         let deadline = self.profile.next_expiry().into_iter().chain(seen).min()?;
@@ -159,16 +159,16 @@ impl User {
     }
 }
 
-/// How far a user is whose profile has just been read.
+/// Whether a user, whose profile has just been read, may be shown yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Entrance {
     /// The inputs that waited for the profile have been applied.
     #[default]
     Over,
-    /// They are being applied, and what follows from each is shown.
+    /// The inputs are being applied, and what follows from each is shown.
     Shown(LookedUp),
-    /// They are being applied, nobody sees the user yet, and in the end they hide. Nothing is shown before, so that nobody
-    /// sees a moment of them.
+    /// The inputs are being applied, and after the last one the user hides. Nothing is shown before that, so that
+    /// nobody sees the user for a moment.
     Hidden(LookedUp),
 }
 

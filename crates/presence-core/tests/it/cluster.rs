@@ -16,7 +16,7 @@ use presence_core::cluster::{
 };
 use presence_core::history::Cause;
 use presence_core::node::{Effect, Input, Node};
-use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
+use presence_core::ports::{Lease, Leases, Queue, Renewal, Written};
 use presence_core::rosters::Hearers;
 use presence_core::users::{self, Connection};
 use presence_core::{
@@ -559,7 +559,7 @@ impl Stage {
     pub(crate) fn with(limits: Limits) -> Self {
         let now = Timestamp::from_millis(START);
         // The store answers while effects are performed. With a tick nothing else is told in between.
-        let tick = Tick::Fixed(Timing::WINDOW);
+        let tick = Tick::Fixed(Timing::RATE_WINDOW);
         let timing = Timing::default().with_tick(tick);
         let node = |seed| Some(Node::of_cluster(now, timing, limits, seed));
         let mut stage = Stage {
@@ -616,7 +616,7 @@ impl Stage {
         let node = node.parse::<usize>().unwrap() - 1;
         self.act(node, who, what);
         // Whoever had to wait has spoken then.
-        self.wait_until(self.now + Timing::WINDOW);
+        self.wait_until(self.now + Timing::RATE_WINDOW);
     }
 
     fn act_on_profiles(&mut self, what: &[&str]) {
@@ -628,7 +628,7 @@ impl Stage {
                 for (node, user) in std::mem::take(&mut self.unread) {
                     self.load(node, user);
                 }
-                self.wait_until(self.now + Timing::WINDOW);
+                self.wait_until(self.now + Timing::RATE_WINDOW);
             }
             ["have", user, chosen, ref words @ ..] => {
                 let mut profile = Profile::new(UserId::new(user).unwrap());
@@ -1026,7 +1026,7 @@ impl Stage {
                 let known = self.leases.insert(me, lease(me, now + ttl, false));
                 nodes::Input::Renewed(Leases {
                     now,
-                    mine: known.map_or(Standing::New, |_| Standing::Renewed),
+                    mine: known.map_or(Renewal::New, |_| Renewal::Renewed),
                     nodes: self.leases.values().cloned().collect(),
                 })
             }

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use presence_core::cluster::Incarnation;
 use presence_core::explain::{
-    Gateway, Standing, Stored, UserEvidence, UserReport, View, clock_time,
+    Gateway, GatewayState, Stored, UserEvidence, UserReport, View, clock_time,
 };
 use presence_core::history::{Cause, History, Transition, What};
 use presence_core::node::{Effect, Input, Node};
@@ -390,7 +390,7 @@ impl Stage {
                     generation: 0,
                 },
                 name: "eu-1".into(),
-                standing: Standing::Here,
+                state: GatewayState::Here,
                 report: Some(report),
             }],
             shared: Stored::NotUsed,
@@ -498,7 +498,7 @@ impl Stage {
                 let card = Arc::default();
                 self.user(
                     &user,
-                    users::Input::Moved {
+                    users::Input::WorkspacesChanged {
                         by,
                         workspaces,
                         card,
@@ -1036,7 +1036,7 @@ impl Stage {
             }
             Event::PublicView(_)
             | Event::OwnView(_)
-            | Event::Alone { .. }
+            | Event::StoreAway { .. }
             | Event::Window { .. }
             | Event::WindowChanges { .. } => {
                 panic!("not for a place: {event:?}")

@@ -6,7 +6,8 @@ use presence_core::Edit;
 use presence_core::cluster::{PARTITIONS, Subject};
 use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{
-    EVENTS_WAITING_MAX, Hooks, Known, Numbered, Queued, StoreError, Tell, Telling,
+    EVENTS_WAITING_MAX, EnqueueOutcome, Hooks, Known, Notification, NumberedEvent, StoreError,
+    WaitingEvents,
 };
 
 use super::link::TopicLink;
@@ -32,20 +33,25 @@ impl HookPartition {
         }
     }
 
-    /// Queues the events of `telling`, unless another node was faster. `marked` is the version of the outbox row, if there
+    /// Queues the events of `notification`, unless another node was faster. `marked` is the version of the outbox row, if there
     /// is one. The caller removes the row.
-    pub(crate) fn tell(&mut self, now_us: u64, marked: Option<u64>, telling: &Telling) -> Tell {
-        let Telling { row, events, .. } = telling;
+    pub(crate) fn enqueue(
+        &mut self,
+        now_us: u64,
+        marked: Option<u64>,
+        notification: &Notification,
+    ) -> EnqueueOutcome {
+        let Notification { row, events, .. } = notification;
         let Some(marked) = marked else {
-            return Tell::Overtaken;
+            return EnqueueOutcome::Overtaken;
         };
-        let is_newer = telling.is_exact && marked > row.version;
-        if is_newer || self.known(&row.subject).revision != telling.after {
-            return Tell::Overtaken;
+        let is_newer = notification.is_exact && marked > row.version;
+        if is_newer || self.known(&row.subject).revision != notification.after {
+            return EnqueueOutcome::Overtaken;
         }
         let waiting = self.events.len();
         if !events.is_empty() && waiting > 0 && waiting + events.len() > EVENTS_WAITING_MAX {
-            return Tell::Full;
+            return EnqueueOutcome::Full;
         }
         let first = now_us.max(self.last + 1);
         for (number, event) in (first..).zip(events) {
@@ -53,7 +59,7 @@ impl HookPartition {
             self.last = number;
         }
         let revision = first.max(self.last);
-        match &telling.last_notified {
+        match &notification.last_notified {
             Edit::Keep => {}
             Edit::Clear => drop(self.last_notified.remove(&row.subject)),
             Edit::Set(last_notified) => {
@@ -63,7 +69,7 @@ impl HookPartition {
                 self.last = revision;
             }
         }
-        Tell::Done
+        EnqueueOutcome::Stored
     }
 
     /// Up to `max` of the subjects that receivers know of, and the cursor of the next ones.
@@ -81,14 +87,14 @@ impl HookPartition {
         (some, is_more.then_some(next as u64))
     }
 
-    pub(crate) fn waiting(&self, partition: u16, max: usize) -> Queued {
+    pub(crate) fn waiting(&self, partition: u16, max: usize) -> WaitingEvents {
         let events = self.events.iter().take(max);
-        let events = events.map(|(number, event)| Numbered {
+        let events = events.map(|(number, event)| NumberedEvent {
             partition,
             number: *number,
             event: event.clone(),
         });
-        Queued {
+        WaitingEvents {
             events: events.collect(),
             count: self.events.len(),
         }
@@ -132,7 +138,7 @@ impl HookPartition {
         self.last_notified.keys()
     }
 
-    pub(crate) fn delivered(&mut self, upto: u64) {
+    pub(crate) fn remove_delivered(&mut self, upto: u64) {
         while self.events.front().is_some_and(|it| it.0 <= upto) {
             self.events.pop_front();
         }
@@ -152,10 +158,13 @@ impl Hooks for TopicLink {
         })
     }
 
-    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
-        self.each(tellings, |store, telling| {
-            store.at(&telling.row.subject, |partition, around| {
-                partition.tell(around, telling)
+    async fn enqueue(
+        &self,
+        notifications: &[Notification],
+    ) -> Vec<Result<EnqueueOutcome, StoreError>> {
+        self.each(notifications, |store, notification| {
+            store.at(&notification.row.subject, |partition, around| {
+                partition.enqueue(around, notification)
             })
         })
     }
@@ -170,17 +179,21 @@ impl Hooks for TopicLink {
         Ok(lock(part).audit(cursor, max))
     }
 
-    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+    async fn waiting(
+        &self,
+        partitions: &[u16],
+        max: usize,
+    ) -> Vec<Result<WaitingEvents, StoreError>> {
         self.each(partitions, |store, &partition| {
             let part = &store.partitions[usize::from(partition % PARTITIONS)];
             lock(part).hooks.waiting(partition, max)
         })
     }
 
-    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+    async fn remove_delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
         self.each(upto, |store, &(partition, number)| {
             let part = &store.partitions[usize::from(partition % PARTITIONS)];
-            lock(part).hooks.delivered(number);
+            lock(part).hooks.remove_delivered(number);
         })
     }
 }

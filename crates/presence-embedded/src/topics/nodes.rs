@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use presence_core::Timestamp;
 use presence_core::cluster::Incarnation;
-use presence_core::ports::{Lease, Leases, Standing};
+use presence_core::ports::{Lease, Leases, Renewal};
 
 /// What the store knows about its nodes.
 #[derive(Debug, Default)]
@@ -24,11 +24,11 @@ impl Nodes {
         stored_up_to: Timestamp,
     ) -> Leases {
         let mine = match self.leases.get(&me) {
-            Some(lease) if lease.is_dead => Standing::Dead,
-            Some(_) => Standing::Renewed,
-            None => Standing::New,
+            Some(lease) if lease.is_dead => Renewal::Dead,
+            Some(_) => Renewal::Renewed,
+            None => Renewal::New,
         };
-        if mine != Standing::Dead {
+        if mine != Renewal::Dead {
             let lease = Lease {
                 who: me,
                 name: name.into(),

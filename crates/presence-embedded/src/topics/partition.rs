@@ -7,7 +7,7 @@ use std::time::Duration;
 use presence_core::cluster::{
     Ephemeral, Field, Incarnation, Op, Record, Snapshot, Subject, TopicMap, Write,
 };
-use presence_core::ports::{Notice, Orphan, Queue, Row, Tell, Telling, Written};
+use presence_core::ports::{EnqueueOutcome, Notice, Notification, Orphan, Queue, Row, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
 use super::hooks::HookPartition;
@@ -113,12 +113,16 @@ impl Partition {
         }
     }
 
-    pub(super) fn tell(&mut self, around: &Around<'_>, telling: &Telling) -> Tell {
-        let key = (Queue::Webhooks, telling.row.subject.clone());
+    pub(super) fn enqueue(
+        &mut self,
+        around: &Around<'_>,
+        notification: &Notification,
+    ) -> EnqueueOutcome {
+        let key = (Queue::Webhooks, notification.row.subject.clone());
         let marked = self.outbox.get(&key).copied();
-        let outcome = self.hooks.tell(around.now_us, marked, telling);
-        if outcome == Tell::Done {
-            self.acknowledge(Queue::Webhooks, &telling.row);
+        let outcome = self.hooks.enqueue(around.now_us, marked, notification);
+        if outcome == EnqueueOutcome::Stored {
+            self.acknowledge(Queue::Webhooks, &notification.row);
         }
         outcome
     }

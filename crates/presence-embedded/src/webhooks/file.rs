@@ -22,7 +22,7 @@ const EVENTS: TableDefinition<(u16, u64), &[u8]> = TableDefinition::new("events"
 /// The last number of each partition. Numbers grow for ever, also after everything was delivered.
 const LAST: TableDefinition<u16, u64> = TableDefinition::new("last");
 
-/// An open file.
+/// The open database file.
 pub(super) struct File(Database);
 
 /// The content of a file.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use presence_core::Edit;
 use presence_core::cluster::{PARTITIONS, Subject};
 use presence_core::ports::{
-    Hooks, Known, LocalOutbox, Outbox, Queue, Queued, Row, StoreError, Tell, Telling,
+    EnqueueOutcome, Hooks, Known, LocalOutbox, Notification, Outbox, Queue, Row, StoreError,
+    WaitingEvents,
 };
 
 use self::file::{Batch, File};
@@ -30,7 +31,7 @@ const OLDEST: u64 = 1;
 /// Keeps what the endpoint of webhooks was told and the events that it has not received yet, for a node that is alone. It
 /// implements the ports [`Hooks`], [`Outbox`] (for [`Queue::Webhooks`] only) and [`LocalOutbox`].
 ///
-/// Everything is in memory. With a file, a telling is acknowledged when it is on the disk, and so is the end of events
+/// Everything is in memory. With a file, a notification is acknowledged when it is on the disk, and so is the end of events
 /// that were delivered. Rows are in memory only; an opened store has a row for each subject of which the endpoint knows
 /// something, so that what has changed meanwhile is found.
 ///
@@ -94,7 +95,7 @@ type Partitions = Vec<HookPartition>;
 enum Backing {
     /// Nowhere: it is lost with the process.
     Memory,
-    /// In a file.
+    /// In a file, which the next process reads.
     File {
         file: File,
         /// Whether writing to the file has failed, so that its content is not known until it is read again. This is
@@ -111,8 +112,8 @@ impl Backing {
         }
     }
 
-    /// Lets the file, if there is one, be read before it is used again.
-    fn distrust(&self) {
+    /// Notes that the file, if there is one, has to be read before it is used again.
+    fn mark_stale(&self) {
         if let Backing::File { is_stale, .. } = self {
             is_stale.store(true, Relaxed);
         }
@@ -208,7 +209,7 @@ impl Inner {
         let mut partitions = self.partitions.lock().unwrap_or_else(|poisoned| {
             // Work that panicked may have changed the memory, and not the file.
             self.partitions.clear_poison();
-            self.backing.distrust();
+            self.backing.mark_stale();
             poisoned.into_inner()
         });
         if let Backing::File { file, is_stale } = &self.backing
@@ -227,33 +228,33 @@ impl Inner {
             _ => Ok(()),
         };
         if written.is_err() {
-            self.backing.distrust();
+            self.backing.mark_stale();
         }
         written
     }
 
-    fn tell(
+    fn enqueue(
         &self,
         partitions: &mut Partitions,
-        tellings: &[Telling],
-    ) -> Result<Vec<Tell>, StoreError> {
+        notifications: &[Notification],
+    ) -> Result<Vec<EnqueueOutcome>, StoreError> {
         let now_us = self.time.now_us();
-        let (mut outcomes, mut batch) = (Vec::with_capacity(tellings.len()), Batch::default());
+        let (mut outcomes, mut batch) = (Vec::with_capacity(notifications.len()), Batch::default());
         let mut acknowledged = Vec::new();
-        for telling in tellings {
-            let (row, subject) = (&telling.row, &telling.row.subject);
+        for notification in notifications {
+            let (row, subject) = (&notification.row, &notification.row.subject);
             let number = subject.partition();
             let partition = &mut partitions[usize::from(number)];
             let marked = self.rows_of(number).get(subject).copied();
             let before = partition.last();
-            let outcome = partition.tell(now_us, marked, telling);
+            let outcome = partition.enqueue(now_us, marked, notification);
             outcomes.push(outcome);
-            if outcome != Tell::Done {
+            if outcome != EnqueueOutcome::Stored {
                 continue;
             }
             acknowledged.extend(self.acknowledge(row).then_some(row));
-            let is_kept = matches!(telling.last_notified, Edit::Keep);
-            if !is_kept || !telling.events.is_empty() {
+            let is_kept = matches!(notification.last_notified, Edit::Keep);
+            if !is_kept || !notification.events.is_empty() {
                 batch.tells(subject, &partition.known(subject));
                 batch.appends(number, partition.after(before), partition.last());
             }
@@ -265,7 +266,7 @@ impl Inner {
         written.map(|()| outcomes)
     }
 
-    fn delivered(
+    fn remove_delivered(
         &self,
         partitions: &mut Partitions,
         upto: &[(u16, u64)],
@@ -274,7 +275,7 @@ impl Inner {
         for &(number, last) in upto {
             let partition = &mut partitions[usize::from(number % PARTITIONS)];
             let before = partition.count();
-            partition.delivered(last);
+            partition.remove_delivered(last);
             if partition.count() < before {
                 batch.delivered.push((number % PARTITIONS, last));
             }
@@ -383,10 +384,13 @@ impl Hooks for WebhookStore {
         each(known.await, subjects.len())
     }
 
-    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
-        let asked = tellings.to_vec();
-        let outcomes = self.with(move |inner, partitions| inner.tell(partitions, &asked));
-        each(outcomes.await, tellings.len())
+    async fn enqueue(
+        &self,
+        notifications: &[Notification],
+    ) -> Vec<Result<EnqueueOutcome, StoreError>> {
+        let asked = notifications.to_vec();
+        let outcomes = self.with(move |inner, partitions| inner.enqueue(partitions, &asked));
+        each(outcomes.await, notifications.len())
     }
 
     async fn audit(
@@ -399,7 +403,11 @@ impl Hooks for WebhookStore {
             .await
     }
 
-    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+    async fn waiting(
+        &self,
+        partitions: &[u16],
+        max: usize,
+    ) -> Vec<Result<WaitingEvents, StoreError>> {
         let asked = partitions.to_vec();
         let waiting = self.with(move |_, partitions| {
             let waiting = asked.iter().map(|&number| {
@@ -411,10 +419,10 @@ impl Hooks for WebhookStore {
         each(waiting.await, partitions.len())
     }
 
-    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+    async fn remove_delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
         let asked = upto.to_vec();
         let delivered = self.with(move |inner, partitions| {
-            inner.delivered(partitions, &asked)?;
+            inner.remove_delivered(partitions, &asked)?;
             Ok(vec![(); asked.len()])
         });
         each(delivered.await, upto.len())

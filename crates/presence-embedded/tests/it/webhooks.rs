@@ -7,8 +7,8 @@ use std::time::Duration;
 use presence_core::cluster::{Ephemeral, Incarnation, PARTITIONS, Snapshot, Subject, Write};
 use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{
-    EVENTS_WAITING_MAX, Hooks, Known, Leases, LocalOutbox, Notice, Numbered, Outbox, Queue, Queued,
-    Reaped, Row, StoreError, Tell, Telling, Topics, Written,
+    EVENTS_WAITING_MAX, EnqueueOutcome, Hooks, Known, Leases, LocalOutbox, Notice, Notification,
+    NumberedEvent, Outbox, Queue, Reaped, Row, StoreError, Topics, WaitingEvents, Written,
 };
 use presence_core::{ChannelId, Edit, Timestamp, Topic, UserId};
 use presence_embedded::{
@@ -133,19 +133,22 @@ async fn while_the_file_is_gone_calls_fail_and_nothing_is_lost() {
     std::fs::rename(&path, &elsewhere).unwrap();
     assert!(!store.is_there());
     let row = leave(&store, &bob);
-    let telling = telling(&row, 0, Edit::Keep, &[joined(2)]);
+    let notification = notification(&row, 0, Edit::Keep, &[joined(2)]);
     for _ in 0..2 {
-        let outcome = store.tell(std::slice::from_ref(&telling)).await.remove(0);
+        let outcome = store
+            .enqueue(std::slice::from_ref(&notification))
+            .await
+            .remove(0);
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))));
     }
     assert_eq!(rows(&store, &bob).await, [row]);
     std::fs::rename(&elsewhere, &path).unwrap();
     assert!(store.is_there());
     assert_eq!(waiting(&store, &ann).await.len(), 1);
-    let again = store.tell(&[telling]).await.remove(0);
+    let again = store.enqueue(&[notification]).await.remove(0);
     // The commit that was answered with an error may have been done.
     let told = waiting(&store, &bob).await.len();
-    assert!(matches!(again, Ok(Tell::Done)), "{again:?}");
+    assert!(matches!(again, Ok(EnqueueOutcome::Stored)), "{again:?}");
     assert!((1..=2).contains(&told), "{told}");
 }
 
@@ -201,13 +204,16 @@ async fn beyond_the_bound_a_change_stays_a_row_also_after_a_restart() {
     let (store, found) = open(folder.path());
     assert_eq!(found.waiting, EVENTS_WAITING_MAX);
     let row = leave(&store, &room);
-    let one = telling(&row, 0, Edit::Keep, &[joined(0)]);
-    let full = store.tell(std::slice::from_ref(&one)).await.remove(0);
-    assert_eq!(full.unwrap(), Tell::Full);
+    let one = notification(&row, 0, Edit::Keep, &[joined(0)]);
+    let full = store.enqueue(std::slice::from_ref(&one)).await.remove(0);
+    assert_eq!(full.unwrap(), EnqueueOutcome::Full);
     assert_eq!(rows(&store, &room).await, [row]);
     let all = waiting(&store, &room).await;
     deliver(&store, &room, all[0].number).await;
-    assert_eq!(store.tell(&[one]).await.remove(0).unwrap(), Tell::Done);
+    assert_eq!(
+        store.enqueue(&[one]).await.remove(0).unwrap(),
+        EnqueueOutcome::Stored
+    );
 }
 
 fn open(folder: &Path) -> (WebhookStore, WebhooksFound) {
@@ -239,13 +245,13 @@ fn leave(store: &WebhookStore, subject: &Subject) -> Row {
     row
 }
 
-fn telling(
+fn notification(
     row: &Row,
     after: u64,
     last_notified: Edit<LastNotified>,
     events: &[HookEvent],
-) -> Telling {
-    Telling {
+) -> Notification {
+    Notification {
         row: row.clone(),
         after,
         is_exact: true,
@@ -262,9 +268,9 @@ async fn tell(
     events: &[HookEvent],
 ) {
     let row = leave(store, subject);
-    let telling = telling(&row, after, last_notified, events);
-    let told = store.tell(&[telling]).await.remove(0);
-    assert_eq!(told.unwrap(), Tell::Done);
+    let notification = notification(&row, after, last_notified, events);
+    let told = store.enqueue(&[notification]).await.remove(0);
+    assert_eq!(told.unwrap(), EnqueueOutcome::Stored);
 }
 
 async fn known(store: &WebhookStore, subject: &Subject) -> Known {
@@ -272,13 +278,13 @@ async fn known(store: &WebhookStore, subject: &Subject) -> Known {
     known.into_iter().next().unwrap().unwrap()
 }
 
-async fn waiting(store: &WebhookStore, subject: &Subject) -> Vec<Numbered> {
+async fn waiting(store: &WebhookStore, subject: &Subject) -> Vec<NumberedEvent> {
     let waiting = store.waiting(&[subject.partition()], ALL).await;
     waiting.into_iter().next().unwrap().unwrap().events
 }
 
 async fn deliver(store: &WebhookStore, subject: &Subject, upto: u64) {
-    let delivered = store.delivered(&[(subject.partition(), upto)]).await;
+    let delivered = store.remove_delivered(&[(subject.partition(), upto)]).await;
     delivered.into_iter().for_each(|it| it.unwrap());
 }
 
@@ -402,8 +408,11 @@ impl Hooks for Beside {
         self.store.known(subjects).await
     }
 
-    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
-        self.store.tell(tellings).await
+    async fn enqueue(
+        &self,
+        notifications: &[Notification],
+    ) -> Vec<Result<EnqueueOutcome, StoreError>> {
+        self.store.enqueue(notifications).await
     }
 
     async fn audit(
@@ -415,11 +424,15 @@ impl Hooks for Beside {
         self.store.audit(partition, cursor, max).await
     }
 
-    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+    async fn waiting(
+        &self,
+        partitions: &[u16],
+        max: usize,
+    ) -> Vec<Result<WaitingEvents, StoreError>> {
         self.store.waiting(partitions, max).await
     }
 
-    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
-        self.store.delivered(upto).await
+    async fn remove_delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        self.store.remove_delivered(upto).await
     }
 }

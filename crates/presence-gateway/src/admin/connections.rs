@@ -61,7 +61,7 @@ pub(crate) struct ConnectionsHere {
     pub(crate) is_cut: bool,
 }
 
-/// A connection.
+/// A connection, as a gateway describes it to another one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ConnectionLine {
     /// 16 hexadecimal digits, so the order of the texts is that of the ids.

@@ -28,7 +28,7 @@ pub(crate) struct Degradation {
     pub(crate) text: String,
 }
 
-/// A kind of trouble.
+/// One reason for which a gateway counts as degraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     SharedStore,

@@ -21,7 +21,7 @@ pub(super) struct Peers(HashMap<Incarnation, Peer>);
 /// What this gateway remembers of another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// Its last answer.
+    /// The last answer of the gateway, if it has ever answered.
     pub(crate) heard: Option<Heard>,
     /// When the first question was asked that it has not answered since its last answer.
     pub(crate) unanswered_since: Option<Timestamp>,
@@ -34,7 +34,7 @@ pub(crate) struct Peer {
 /// The last answer of another gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Heard {
-    /// When it came.
+    /// When the answer arrived.
     pub(crate) at: Timestamp,
     /// Whether the gateway was stopping.
     pub(crate) is_draining: bool,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use presence_core::explain::{Gateway, Standing};
+use presence_core::explain::{Gateway, GatewayState};
 use presence_core::{ChannelId, UserId};
 use presence_protocol::ErrorCode;
 
@@ -49,7 +49,7 @@ pub(super) async fn channel(
 /// Gives this gateway its name. A hub that is alone has none among others.
 fn name_here<R>(gateways: &mut [Gateway<R>], name: &str) {
     for gateway in gateways {
-        if gateway.standing == Standing::Here {
+        if gateway.state == GatewayState::Here {
             gateway.name = Arc::from(name);
         }
     }

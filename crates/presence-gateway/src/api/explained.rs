@@ -2,9 +2,9 @@
 
 use presence_core::cluster::Incarnation;
 use presence_core::explain::{
-    Difference, Fact, Gateway, Mode, RoomEvidence, RoomExplanation, RoomMember, RoomReport,
-    SessionReport, SessionState, Standing, Stored, UserEvidence, UserExplanation, UserReport, View,
-    rfc3339, sentence,
+    Difference, Fact, Gateway, GatewayState, Mode, RoomEvidence, RoomExplanation, RoomMember,
+    RoomReport, SessionReport, SessionState, Stored, UserEvidence, UserExplanation, UserReport,
+    View, rfc3339, sentence,
 };
 use presence_core::history::{Cause, Transition, What};
 use presence_core::{Profile, Timestamp};
@@ -354,11 +354,11 @@ struct GatewayShape<'a> {
 
 fn gateways<'a, R>(gateways: &[Gateway<R>], names: &Names<'a>) -> Vec<GatewayShape<'a>> {
     let gateways = gateways.iter().zip(&names.all).map(|(it, (_, name))| {
-        let (state, lease_until, dead_since) = match it.standing {
-            Standing::Here => ("here", None, None),
-            Standing::Answered => ("answered", None, None),
-            Standing::Silent { until } => ("silent", Some(until), None),
-            Standing::Dead { since } => ("dead", None, Some(since)),
+        let (state, lease_until, dead_since) = match it.state {
+            GatewayState::Here => ("here", None, None),
+            GatewayState::Answered => ("answered", None, None),
+            GatewayState::Silent { until } => ("silent", Some(until), None),
+            GatewayState::Dead { since } => ("dead", None, Some(since)),
         };
         GatewayShape {
             gateway: name,
@@ -373,7 +373,7 @@ fn gateways<'a, R>(gateways: &[Gateway<R>], names: &Names<'a>) -> Vec<GatewaySha
 
 fn silent<'a, R>(gateways: &[Gateway<R>], names: &Names<'a>) -> Vec<&'a str> {
     let gateways = gateways.iter().zip(&names.all);
-    let silent = gateways.filter(|(it, _)| matches!(it.standing, Standing::Silent { .. }));
+    let silent = gateways.filter(|(it, _)| matches!(it.state, GatewayState::Silent { .. }));
     silent.map(|(_, (_, name))| *name).collect()
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use presence_core::cluster::Incarnation;
-use presence_core::explain::{Gateway, Standing};
+use presence_core::explain::{Gateway, GatewayState};
 use presence_core::{ChannelId, Timestamp, Timing};
 use presence_redis::Goodbye;
 use serde::Serialize;
@@ -205,7 +205,7 @@ impl Overview {
             _ => None,
         };
         let is_away = !app.hub.counters().shared_away_for().is_zero();
-        let peer = match (&health, gateway.standing) {
+        let peer = match (&health, gateway.state) {
             (Some(health), _) => {
                 let is_draining = health.is_draining;
                 let heard = Heard {
@@ -215,11 +215,13 @@ impl Overview {
                 app.lookout.answered(gateway.who, heard)
             }
             // Nobody can be asked: that says nothing about the others.
-            (None, Standing::Silent { .. }) if is_away => app.lookout.peer(gateway.who),
-            (None, Standing::Silent { .. }) => app.lookout.did_not_answer(gateway.who, asked_at),
+            (None, GatewayState::Silent { .. }) if is_away => app.lookout.peer(gateway.who),
+            (None, GatewayState::Silent { .. }) => {
+                app.lookout.did_not_answer(gateway.who, asked_at)
+            }
             (None, _) => app.lookout.peer(gateway.who),
         };
-        let (state, lease_until) = standing(&gateway, &peer, is_away, now);
+        let (state, lease_until) = state_of(&gateway, &peer, is_away, now);
         if is_over(state, &peer, now) {
             return;
         }
@@ -227,7 +229,7 @@ impl Overview {
             id: Some(gateway.who.to_string()),
             state,
             is_me: false,
-            silent: matches!(gateway.standing, Standing::Silent { .. }) && state != State::Stopped,
+            silent: matches!(gateway.state, GatewayState::Silent { .. }) && state != State::Stopped,
             lease_until_ms: lease_until.or_else(|| lease_of(app, &gateway)),
             heard_ms: peer.heard.map(|it| it.at.as_millis()),
             version: None,
@@ -356,7 +358,7 @@ impl Overview {
 }
 
 /// The state of another gateway, and the end of its lease if the answer says it.
-fn standing(
+fn state_of(
     gateway: &Gateway<Vec<u8>>,
     peer: &Peer,
     is_store_away: bool,
@@ -365,15 +367,15 @@ fn standing(
     let is_draining = peer.heard.is_some_and(|it| it.is_draining)
         || matches!(peer.goodbye, Some(Goodbye::Stopping(_)));
     let has_stopped = matches!(peer.goodbye, Some(Goodbye::Stopped(_)));
-    match gateway.standing {
-        Standing::Here | Standing::Answered if is_draining => (State::Draining, None),
-        Standing::Here | Standing::Answered => (State::Alive, None),
+    match gateway.state {
+        GatewayState::Here | GatewayState::Answered if is_draining => (State::Draining, None),
+        GatewayState::Here | GatewayState::Answered => (State::Alive, None),
         // Its lease is left to run out, and the others clean up after it as after any other.
-        Standing::Dead { since: until } | Standing::Silent { until } if has_stopped => {
+        GatewayState::Dead { since: until } | GatewayState::Silent { until } if has_stopped => {
             (State::Stopped, Some(until.as_millis()))
         }
-        Standing::Dead { since } => (State::Dead, Some(since.as_millis())),
-        Standing::Silent { until } => {
+        GatewayState::Dead { since } => (State::Dead, Some(since.as_millis())),
+        GatewayState::Silent { until } => {
             let is_late = peer
                 .unanswered_since
                 .is_some_and(|it| now.since(it) >= LATE_AFTER);
@@ -417,22 +419,22 @@ mod tests {
         Timestamp::from_millis(1_000_000 + seconds * 1000)
     }
 
-    fn gateway(standing: Standing) -> Gateway<Vec<u8>> {
+    fn gateway(state: GatewayState) -> Gateway<Vec<u8>> {
         Gateway {
             who: WHO,
             name: "eu-2".into(),
-            standing,
+            state,
             report: None,
         }
     }
 
     fn silent(until: u64) -> Gateway<Vec<u8>> {
         let until = at(until);
-        gateway(Standing::Silent { until })
+        gateway(GatewayState::Silent { until })
     }
 
     fn state(gateway: &Gateway<Vec<u8>>, peer: &Peer, now: u64) -> State {
-        standing(gateway, peer, false, at(now)).0
+        state_of(gateway, peer, false, at(now)).0
     }
 
     fn unanswered(since: u64) -> Peer {
@@ -449,7 +451,7 @@ mod tests {
         assert_eq!(state(&silent(20), &unanswered(10), 12), State::Late);
         assert_eq!(state(&silent(9), &unanswered(10), 10), State::Late);
         let (is_away, now) = (true, at(30));
-        let unknown = standing(&silent(20), &unanswered(10), is_away, now);
+        let unknown = state_of(&silent(20), &unanswered(10), is_away, now);
         assert_eq!(unknown.0, State::Unknown);
     }
 
@@ -462,7 +464,7 @@ mod tests {
         let stopping = said(Goodbye::Stopping(at(10)));
         assert_eq!(state(&silent(20), &stopping, 19), State::Draining);
         assert_eq!(state(&silent(20), &stopping, 25), State::Draining);
-        let dead = gateway(Standing::Dead { since: at(30) });
+        let dead = gateway(GatewayState::Dead { since: at(30) });
         // It was killed while it drained.
         assert_eq!(state(&dead, &stopping, 31), State::Dead);
         let stopped = said(Goodbye::Stopped(at(12)));

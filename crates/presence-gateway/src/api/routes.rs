@@ -149,7 +149,7 @@ fn find(path: &str) -> Option<(&'static Route, &str)> {
     })
 }
 
-// Longer than a screen because it is a table: an arm for each call.
+/// Finds out who asks, charges the call to their rates, performs it, and logs what an operator did.
 async fn call(
     app: &Arc<App>,
     call: Call,
@@ -171,9 +171,28 @@ async fn call(
     if let CallClass::Query = class {
         app.callers.afford(app.now(), identity, states)?;
     }
-    let bytes_max = app.config.socket.frame_bytes_max;
     let act = call.act(request.method());
-    let answer = match call {
+    let answer = perform(app, identity, call, id, &query, request).await;
+    if let Some(act) = act {
+        note_act(app, act, identity, id, &answer);
+    }
+    if let (CallClass::Query, Ok(answer)) = (class, &answer) {
+        let bytes = answer.body().size_hint().lower();
+        app.callers.spend(app.now(), identity, states, bytes);
+    }
+    answer
+}
+
+async fn perform(
+    app: &Arc<App>,
+    identity: &Identity,
+    call: Call,
+    id: &str,
+    query: &Query,
+    request: Request<Incoming>,
+) -> Result<Answer, Problem> {
+    let bytes_max = app.config.socket.frame_bytes_max;
+    match call {
         Call::User => match *request.method() {
             Method::DELETE => {
                 let user = named_by("user_id", id, user_id_for_admin)?;
@@ -203,11 +222,11 @@ async fn call(
         }
         Call::Online => {
             let workspace = named("workspace_id", id)?;
-            channels::online(app, identity, workspace, &query).await
+            channels::online(app, identity, workspace, query).await
         }
         Call::Viewers => {
             let channel = named("channel_id", id)?;
-            channels::viewers(app, identity, channel, &query).await
+            channels::viewers(app, identity, channel, query).await
         }
         Call::Count => channels::count(app, identity, named("channel_id", id)?).await,
         Call::Typing => channels::typing(app, identity, named("channel_id", id)?).await,
@@ -231,27 +250,19 @@ async fn call(
             let body = body::read(request, bytes_max).await?;
             channels::broadcast(app, identity, channel, body).await
         }
-        Call::Channels => lists::channels(app, identity, &query).await,
+        Call::Channels => lists::channels(app, identity, query).await,
         Call::Nodes => lists::nodes(app, identity),
-        Call::Connections => lists::connections(app, identity, &query).await,
+        Call::Connections => lists::connections(app, identity, query).await,
         Call::DisconnectAll => {
             listing::may_see_hidden(identity)?;
             let body = body::read(request, bytes_max).await?;
             lists::disconnect_all(app, identity, body).await
         }
-        Call::Disconnect => lists::disconnect(app, identity, id, &query).await,
-        Call::Overview => overview::overview(app, identity, &query).await,
-        Call::Transitions => transitions::transitions(app, identity, &query).await,
+        Call::Disconnect => lists::disconnect(app, identity, id, query).await,
+        Call::Overview => overview::overview(app, identity, query).await,
+        Call::Transitions => transitions::transitions(app, identity, query).await,
         Call::Drain => operators::drain(app, identity, &decoded("id", id)?).await,
-    };
-    if let Some(act) = act {
-        note_act(app, act, identity, id, &answer);
     }
-    if let (CallClass::Query, Ok(answer)) = (class, &answer) {
-        let bytes = answer.body().size_hint().lower();
-        app.callers.spend(app.now(), identity, states, bytes);
-    }
-    answer
 }
 
 impl Call {

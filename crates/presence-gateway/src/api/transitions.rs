@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use presence_core::Timestamp;
-use presence_core::explain::{Gateway, Standing, sentence};
+use presence_core::explain::{Gateway, GatewayState, sentence};
 use presence_core::history::{Place, Placed, RECENT_MAX, Recent, RecentQuery};
 use serde::Serialize;
 use serde_json::json;
@@ -49,7 +49,7 @@ pub(super) async fn transitions(
     let wanted = wanted.before(before);
     let mut gateways = app.hub.recent(&wanted).await?;
     for gateway in &mut gateways {
-        if gateway.standing == Standing::Here {
+        if gateway.state == GatewayState::Here {
             gateway.name = Arc::from(&*app.config.node_name);
         }
     }
@@ -64,7 +64,7 @@ pub(super) async fn transitions(
     let lines: Vec<Line> = lines.collect();
     let silent = gateways
         .iter()
-        .filter(|it| matches!(it.standing, Standing::Silent { .. }));
+        .filter(|it| matches!(it.state, GatewayState::Silent { .. }));
     let body = json!({
         "gateway": app.config.node_name,
         "asked_at_ms": now.as_millis(),

@@ -1,7 +1,12 @@
 //! Turns the events of the core into the messages of the channel classes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use presence_core::{Change, Event, OwnView, PublicView, SessionId, Timestamp, UserId, Visible};
+use presence_core::{
+    Change, Cursor, Event, OwnView, Payload, Person, PublicView, Sender, SessionId, Timestamp,
+    Topic, UserId, Visible,
+};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -15,7 +20,6 @@ use crate::native::events::chosen_of;
 pub(super) const WHISPER: &str = "whisper";
 
 /// Encodes `event` as the ends of messages.
-// Longer than a screen because it is a table: an arm for each kind of event.
 pub(super) fn tails_of(event: &Event) -> Bytes {
     let mut tails = Tails::default();
     match event {
@@ -25,24 +29,7 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
             typing,
             cursors,
             ..
-        } => {
-            match Kind::of(topic) {
-                Some(Kind::Room) => {
-                    tails.push(For::Each, None, &roster::state(people));
-                }
-                Some(Kind::Page) => tails.push(For::All, None, &viewers(people.len())),
-                Some(Kind::Document) | None => {}
-            }
-            if !typing.is_empty() {
-                tails.push(For::Curious, None, &typists(typing, &[], &[]));
-            }
-            for cursor in cursors {
-                let person = people.iter().find(|it| it.user == cursor.user);
-                if let Some(person) = person {
-                    cursors::point(&mut tails, cursor, person, true, cursor.selection.is_some());
-                }
-            }
-        }
+        } => everyone(&mut tails, topic, people, typing, cursors),
         Event::Changes {
             topic,
             changes,
@@ -97,33 +84,63 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
             user,
             sender,
             ..
-        } => {
-            let payload = payload.json();
-            if &**event == WHISPER && !pretends(payload) {
-                let text = format!(",\"message\":{payload}}}");
-                tails.push(For::All, sender.session(), &text);
-            } else {
-                let payload: Option<&RawValue> = serde_json::from_str(payload).ok();
-                let said = Said {
-                    type_: "broadcast",
-                    event,
-                    payload,
-                    user_id: user.as_str(),
-                };
-                tails.push(For::Curious, None, &data(&said));
-            }
-        }
+        } => broadcast(&mut tails, event, payload, user, *sender),
         Event::PublicView(public_view) => tails.push(For::All, None, &public_view_of(public_view)),
         // Each connection is told by itself.
         Event::OwnView(_)
         | Event::Unchanged { .. }
         | Event::Anew { .. }
-        | Event::Alone { .. }
+        | Event::StoreAway { .. }
         | Event::Window { .. }
         | Event::WindowChanges { .. } => {}
     }
     tails.into_bytes()
 }
+
+/// The whole state of a topic: who is there, who types, and where the cursors are.
+fn everyone(
+    tails: &mut Tails,
+    topic: &Topic,
+    people: &[Arc<Person>],
+    typing: &[UserId],
+    cursors: &[Cursor],
+) {
+    match Kind::of(topic) {
+        Some(Kind::Room) => {
+            tails.push(For::Each, None, &roster::state(people));
+        }
+        Some(Kind::Page) => tails.push(For::All, None, &viewers(people.len())),
+        Some(Kind::Document) | None => {}
+    }
+    if !typing.is_empty() {
+        tails.push(For::Curious, None, &typists(typing, &[], &[]));
+    }
+    for cursor in cursors {
+        let person = people.iter().find(|it| it.user == cursor.user);
+        if let Some(person) = person {
+            cursors::point(tails, cursor, person, true, cursor.selection.is_some());
+        }
+    }
+}
+
+/// A broadcast. A whisper is the whole message, and its sender does not get it.
+fn broadcast(tails: &mut Tails, event: &str, payload: &Payload, user: &UserId, sender: Sender) {
+    let payload = payload.json();
+    if event == WHISPER && !pretends(payload) {
+        let text = format!(",\"message\":{payload}}}");
+        tails.push(For::All, sender.session(), &text);
+    } else {
+        let payload: Option<&RawValue> = serde_json::from_str(payload).ok();
+        let said = Said {
+            type_: "broadcast",
+            event,
+            payload,
+            user_id: user.as_str(),
+        };
+        tails.push(For::Curious, None, &data(&said));
+    }
+}
+
 fn viewers(count: usize) -> String {
     data(&json!({ "type": "viewer_count", "count": count }))
 }

@@ -118,7 +118,7 @@ impl Dialect for Cable {
             }
             Err(why) => {
                 app.metrics.refused(why.code);
-                let closing = Closing::at_the_door(&why);
+                let closing = Closing::of_refused(&why);
                 // The same token would be refused again.
                 let is_final = closing.why == Why::Expired;
                 let reconnect = !is_final && closing::reconnect(closing.why, is_extended);

@@ -178,7 +178,7 @@ impl Subscription {
                 _ => false,
             },
             Event::PublicView(public_view) => self.shows_user(&public_view.user),
-            Event::Alone { .. } | Event::Window { .. } | Event::WindowChanges { .. } => false,
+            Event::StoreAway { .. } | Event::Window { .. } | Event::WindowChanges { .. } => false,
             Event::OwnView(_) => matches!(self.wish.subject, Subject::Statuses(_)),
         }
     }

@@ -8,9 +8,9 @@ pub enum Addresses {
     /// As a hash, which is the same for the same address on all gateways of a cluster.
     #[default]
     Hashed,
-    /// As they are.
+    /// The address itself.
     Full,
-    /// Not at all.
+    /// No address is kept.
     Off,
 }
 
@@ -52,11 +52,11 @@ pub enum JournalLevel {
 /// How user ids are written to the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserIds {
-    /// As they are.
+    /// The id itself.
     Plain,
     /// As a keyed hash, which is the same for the same user on every gateway that shares the store.
     Hashed,
-    /// Not at all.
+    /// No id is written.
     Off,
 }
 

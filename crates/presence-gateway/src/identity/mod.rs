@@ -27,12 +27,12 @@ pub use mint::{Grant, MintError, mint};
 pub use origin::{AllowedOrigins, OriginRefused};
 use presence_native::closing::Why;
 use presence_native::identity::BadClaim;
-pub(crate) use presence_native::identity::{
-    APART, SERVER, anonymous, shown_name, user_id_for_admin,
-};
 pub use presence_native::identity::{
     Asked, Forbidden, Identity, NAME_CHARS_MAX, PATTERNS_MAX, PatternError, Patterns, ResumeKey,
     ResumeKeyError, Scope, Scopes, WORKSPACES_MAX, user_id,
+};
+pub(crate) use presence_native::identity::{
+    PUSHER_PREFIX, PUSHER_SERVER_PREFIX, anonymous, shown_name, user_id_for_admin,
 };
 use presence_native::{ErrorCode, Refused};
 pub(crate) use revoked::Compared;

@@ -363,8 +363,8 @@ async fn ask<R>(
     for other in others? {
         let (name, id) = (other.name.to_string(), other.who.to_string());
         let is_dead = matches!(
-            other.standing,
-            presence_core::explain::Standing::Dead { .. }
+            other.state,
+            presence_core::explain::GatewayState::Dead { .. }
         );
         if is_dead || !is_meant(&name, &id) {
             continue;

@@ -260,7 +260,7 @@ impl Page<'_> {
         )
     }
 
-    /// Keys and revocations.
+    /// Writes the metrics of keys and revocations.
     fn identity(&mut self, identity: &IdentityFacts) -> fmt::Result {
         self.gauge(
             "revoked_users",
@@ -381,7 +381,7 @@ impl Page<'_> {
         )
     }
 
-    /// The store of profiles.
+    /// Writes the metrics of the store of profiles.
     fn profiles(&mut self, facts: &Facts, hub: &Counters) -> fmt::Result {
         self.gauge(
             "profiles_unsaved",

@@ -113,7 +113,7 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
         }
         Event::Anew { .. }
         | Event::OwnView(_)
-        | Event::Alone { .. }
+        | Event::StoreAway { .. }
         | Event::Window { .. }
         | Event::WindowChanges { .. } => Bytes::new(),
     }

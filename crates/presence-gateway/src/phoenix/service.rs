@@ -99,7 +99,7 @@ pub(super) fn on_service(event: &Event) -> Bytes {
         | Event::OwnView(_)
         | Event::Window { .. }
         | Event::WindowChanges { .. }
-        | Event::Alone { .. } => {}
+        | Event::StoreAway { .. } => {}
     }
     Bytes::from(ends)
 }

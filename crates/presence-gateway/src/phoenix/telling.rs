@@ -100,7 +100,7 @@ impl Phoenix {
     /// Sends the frames of an event to the topics that are about it.
     pub(super) fn tell(&mut self, shared: Arc<SharedEvent>, out: &mut Out) {
         let joined = match &*shared.event {
-            Event::Alone { .. } | Event::Window { .. } | Event::WindowChanges { .. } => return,
+            Event::StoreAway { .. } | Event::Window { .. } | Event::WindowChanges { .. } => return,
             Event::OwnView(_) => {
                 self.own = Some(shared.clone());
                 self.tell_own(&shared, out);
@@ -182,7 +182,7 @@ fn topic_of(event: &Event) -> Option<&Topic> {
         | Event::Broadcast { topic, .. } => Some(topic),
         Event::PublicView(_)
         | Event::OwnView(_)
-        | Event::Alone { .. }
+        | Event::StoreAway { .. }
         | Event::Window { .. }
         | Event::WindowChanges { .. } => None,
     }

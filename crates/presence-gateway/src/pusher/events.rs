@@ -91,7 +91,6 @@ fn about(event: &Event, at: usize) -> Option<&UserId> {
 }
 
 /// Encodes the frames of `event`, for [`Frames`].
-// Longer than a screen because it is a table: an arm for each kind of event.
 pub(super) fn frames_of(event: &Event) -> Bytes {
     let mut frames = Vec::new();
     let mut spared: Vec<[u32; 3]> = Vec::new();
@@ -158,15 +157,8 @@ pub(super) fn frames_of(event: &Event) -> Bytes {
             sender,
             ..
         } => {
-            // What a server says has the name that it gave; what a page says is known by its name.
-            let (said, user_id) = match sender {
-                Sender::Service { .. } => (event.to_string(), None),
-                Sender::Session { .. } => {
-                    let user_id = is_presence.then(|| id_of(user));
-                    (format!("client-{event}"), user_id)
-                }
-            };
-            place.say(&said, &data_of(payload.json()), user_id, &mut frames);
+            let payload = data_of(payload.json());
+            place.broadcast(event, &payload, user, *sender, &mut frames);
         }
         Event::Summary { count, .. } if !is_presence => {
             let data = json!({ "subscription_count": count });
@@ -209,7 +201,7 @@ pub(super) fn channel_of(event: &Event) -> Option<(String, bool)> {
         },
         Event::PublicView(_)
         | Event::OwnView(_)
-        | Event::Alone { .. }
+        | Event::StoreAway { .. }
         | Event::Window { .. }
         | Event::WindowChanges { .. } => None,
     }
@@ -234,6 +226,24 @@ impl ChannelName<'_> {
 
     fn client(&self, event: &str, data: &Value, user: Option<&UserId>, frames: &mut Vec<u8>) {
         self.say(event, &json_of(data), user.map(id_of), frames);
+    }
+
+    /// Adds the frame of a broadcast. What a server says has the name that it gave; what a page says is known by its name.
+    fn broadcast(
+        &self,
+        event: &str,
+        payload: &str,
+        user: &UserId,
+        sender: Sender,
+        frames: &mut Vec<u8>,
+    ) {
+        match sender {
+            Sender::Service { .. } => self.say(event, payload, None, frames),
+            Sender::Session { .. } => {
+                let event = format!("client-{event}");
+                self.say(&event, payload, Some(id_of(user)), frames);
+            }
+        }
     }
 
     /// Adds the frames of a change. Returns whether they are not for the user that they are about.

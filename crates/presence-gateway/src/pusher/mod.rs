@@ -274,7 +274,7 @@ impl Pusher {
                 return;
             }
             Event::OwnView(own_view) => return self.note_own(authorized, own_view),
-            Event::Alone { .. } | Event::Window { .. } | Event::WindowChanges { .. } => return,
+            Event::StoreAway { .. } | Event::Window { .. } | Event::WindowChanges { .. } => return,
         };
         let Topic::Channel(channel) = topic else {
             return;

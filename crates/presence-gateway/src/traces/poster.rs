@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{Request, Response, Uri};
 use opentelemetry_http::{HttpClient, HttpError};
-use presence_core::{Seldom, Timestamp};
+use presence_core::{LogThrottle, Timestamp};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
@@ -29,7 +29,7 @@ pub(super) struct Poster {
     client: WebClient,
     runtime: Handle,
     began: Instant,
-    faults: Arc<Mutex<Seldom>>,
+    faults: Arc<Mutex<LogThrottle>>,
 }
 
 impl Poster {
@@ -43,7 +43,7 @@ impl Poster {
             client: web_client::to(url)?,
             runtime: Handle::current(),
             began: Instant::now(),
-            faults: Arc::new(Mutex::new(Seldom::new(SAID_EVERY))),
+            faults: Arc::new(Mutex::new(LogThrottle::new(SAID_EVERY))),
         })
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use presence_core::Timestamp;
 use presence_core::hooks::Wanted;
-use presence_core::ports::{Endpoint, Numbered};
+use presence_core::ports::{Endpoint, NumberedEvent};
 use presence_embedded::WebhookStore;
 
 use self::post::{Letter, Post};
@@ -80,7 +80,7 @@ impl Webhooks {
         })
     }
 
-    fn letters(&self, now: Timestamp, events: &[Numbered]) -> Vec<Letter> {
+    fn letters(&self, now: Timestamp, events: &[NumberedEvent]) -> Vec<Letter> {
         match self.webhook.format {
             WebhookFormat::Presence => {
                 let id = getrandom::u64().expect("the operating system has random numbers");
@@ -99,7 +99,7 @@ impl Endpoint for Webhooks {
     async fn deliver(
         &self,
         now: Timestamp,
-        events: &[Numbered],
+        events: &[NumberedEvent],
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         for letter in self.letters(now, events) {
             self.post.send(letter).await?;

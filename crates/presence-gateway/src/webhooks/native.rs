@@ -3,7 +3,7 @@
 use hmac::{Hmac, Mac};
 use hyper::header::{HeaderName, HeaderValue};
 use presence_core::hooks::HookEvent;
-use presence_core::ports::Numbered;
+use presence_core::ports::NumberedEvent;
 use presence_core::{Look, Timestamp};
 use serde::Serialize;
 use sha2::Sha256;
@@ -45,7 +45,12 @@ struct Event<'a> {
 }
 
 /// Makes the request body with `events`, signed with each of `secrets`.
-pub(super) fn letter(now: Timestamp, id: u64, events: &[Numbered], secrets: &[Secret]) -> Letter {
+pub(super) fn letter(
+    now: Timestamp,
+    id: u64,
+    events: &[NumberedEvent],
+    secrets: &[Secret],
+) -> Letter {
     let body = Body {
         id: format!("{id:016x}"),
         created_at: now.as_millis(),
@@ -79,7 +84,7 @@ pub(super) fn hmac_hex(secret: &Secret, parts: &[&[u8]]) -> String {
 }
 
 impl<'a> Event<'a> {
-    fn of(numbered: &'a Numbered) -> Self {
+    fn of(numbered: &'a NumberedEvent) -> Self {
         let event = Event {
             id: format!("{}-{}", numbered.number, numbered.partition),
             seq: numbered.number,
@@ -154,12 +159,12 @@ mod tests {
             },
             HookEvent::ChannelVacated { channel },
         ];
-        let numbered = (0..).zip(events).map(|(n, event)| Numbered {
+        let numbered = (0..).zip(events).map(|(n, event)| NumberedEvent {
             partition: 241,
             number: 1_763_800_000_123_000 + n,
             event,
         });
-        let numbered: Vec<Numbered> = numbered.collect();
+        let numbered: Vec<NumberedEvent> = numbered.collect();
         let now = Timestamp::from_millis(1_763_800_000_500);
         let secrets = ["new", "old"].map(Secret::new);
         let letter = letter(now, 255, &numbered, &secrets);

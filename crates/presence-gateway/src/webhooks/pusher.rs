@@ -2,7 +2,7 @@
 
 use hyper::header::{HeaderName, HeaderValue};
 use presence_core::hooks::HookEvent;
-use presence_core::ports::Numbered;
+use presence_core::ports::NumberedEvent;
 use presence_core::{ChannelId, Timestamp, UserId};
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ struct Event<'a> {
 }
 
 /// Makes the request body with those of `events` that belong to `app`, if there are any.
-pub(super) fn letter(app: &PusherApp, now: Timestamp, events: &[Numbered]) -> Option<Letter> {
+pub(super) fn letter(app: &PusherApp, now: Timestamp, events: &[NumberedEvent]) -> Option<Letter> {
     let events = events.iter().filter_map(|it| event_of(app, &it.event));
     let events: Vec<Event<'_>> = events.collect();
     if events.is_empty() {
@@ -104,12 +104,12 @@ mod tests {
                 last_seen: None,
             },
         ];
-        let numbered = (1..).zip(events).map(|(number, event)| Numbered {
+        let numbered = (1..).zip(events).map(|(number, event)| NumberedEvent {
             partition: 1,
             number,
             event,
         });
-        let numbered: Vec<Numbered> = numbered.collect();
+        let numbered: Vec<NumberedEvent> = numbered.collect();
         let now = Timestamp::from_millis(1_763_800_000_500);
         let text = |app: &PusherApp| {
             let letter = letter(app, now, &numbered).unwrap();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use presence_core::Timestamp;
-use presence_core::hooks::{Pace, Wanted};
+use presence_core::hooks::{Backoff, Wanted};
 use presence_core::ports::{Endpoint, Hooks, Outbox};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -59,7 +59,7 @@ pub(crate) struct Dispatcher<P, S, E> {
     auditing: InFlight<Option<u64>>,
     /// The last partition from which events were delivered. The next delivery begins with the partition after it.
     last: u16,
-    pace: Pace,
+    backoff: Backoff,
     /// When the endpoint is tried again after a failure.
     again_at: Option<Instant>,
 }
@@ -96,7 +96,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> Dispatcher<P, S, E> {
             audited: (0, 0),
             auditing: None,
             last: 0,
-            pace: Pace::default(),
+            backoff: Backoff::default(),
             again_at: None,
         }
     }
@@ -229,14 +229,14 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> Dispatcher<P, S, E> {
         match delivered.taken {
             Some(0) => {}
             Some(taken) => {
-                self.pace.went_well();
+                self.backoff.succeeded();
                 counters.is_away.store(false, Relaxed);
                 Counters::add(&counters.delivered, taken);
             }
             None => {
                 let mut random = [0; 4];
                 getrandom::fill(&mut random).expect("the operating system has random numbers");
-                let wait = self.pace.failed(u32::from_le_bytes(random));
+                let wait = self.backoff.failed(u32::from_le_bytes(random));
                 self.again_at = Some(Instant::now() + wait);
                 counters.is_away.store(true, Relaxed);
                 Counters::add(&counters.failures, 1);
@@ -262,7 +262,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> Dispatcher<P, S, E> {
 
     /// Notes that nothing waits here any more: this node does not judge the endpoint then.
     fn rest(&mut self) {
-        self.pace.went_well();
+        self.backoff.succeeded();
         self.again_at = None;
         self.counters.hooks.is_away.store(false, Relaxed);
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use presence_core::cluster::Subject;
 use presence_core::hooks::{HookEvent, LastNotified, Wanted, news};
 use presence_core::ports::{
-    Endpoint, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling,
+    Endpoint, EnqueueOutcome, Hooks, Known, Notification, NumberedEvent, Outbox, Queue, Row,
+    StoreError,
 };
 use presence_core::{Edit, Timestamp};
 use tokio::time::Instant;
@@ -47,7 +48,7 @@ pub(super) struct DispatchWorker<P, S, E> {
 #[derive(Debug, Default)]
 pub(super) struct FailureLogs {
     pub(super) looking: FailureLog,
-    pub(super) telling: FailureLog,
+    pub(super) notification: FailureLog,
     pub(super) delivering: FailureLog,
     pub(super) auditing: FailureLog,
 }
@@ -212,13 +213,13 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
         let subjects: Vec<Subject> = rows.iter().map(|it| it.subject.clone()).collect();
         let known = self.store.known(&subjects).await;
         let present = self.source.present(&subjects).await;
-        let mut tellings = Vec::new();
+        let mut notifications = Vec::new();
         for ((row, known), present) in rows.iter().zip(known).zip(present) {
             match (known, present) {
                 (Ok(known), Ok(present)) => {
                     let before = known.last_notified.as_ref();
                     let news = news(&row.subject, before, &present, self.wanted);
-                    tellings.push(telling(row, known, news.last_notified, news.events));
+                    notifications.push(notification(row, known, news.last_notified, news.events));
                     lock(&self.stuck).remove(row);
                 }
                 (_, Err(error @ StoreError::Corrupt { .. })) => {
@@ -235,23 +236,26 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
         }
         let mut refused = None;
         let mut is_done = false;
-        for (telling, outcome) in tellings.iter().zip(self.store.tell(&tellings).await) {
-            let partition = telling.row.subject.partition();
+        for (notification, outcome) in notifications
+            .iter()
+            .zip(self.store.enqueue(&notifications).await)
+        {
+            let partition = notification.row.subject.partition();
             match outcome {
-                Ok(Tell::Done) => {
+                Ok(EnqueueOutcome::Stored) => {
                     is_done = true;
-                    if !telling.events.is_empty() {
-                        *looked.told.entry(partition).or_default() += telling.events.len();
+                    if !notification.events.is_empty() {
+                        *looked.told.entry(partition).or_default() += notification.events.len();
                     }
                 }
-                Ok(Tell::Overtaken) => {}
-                Ok(Tell::Full) => drop(looked.full.insert(partition)),
+                Ok(EnqueueOutcome::Overtaken) => {}
+                Ok(EnqueueOutcome::Full) => drop(looked.full.insert(partition)),
                 Err(error) => _ = refused.get_or_insert(error),
             }
         }
-        if !tellings.is_empty() {
+        if !notifications.is_empty() {
             let what = "storing webhook events";
-            self.failure_logs.telling.note(refused.as_ref(), what);
+            self.failure_logs.notification.note(refused.as_ref(), what);
         }
         is_done
     }
@@ -260,7 +264,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
     pub(super) async fn deliver(self: Arc<Self>, partitions: Vec<u16>) -> Delivered {
         let of_each = (EVENTS_MAX / partitions.len().max(1)).max(1);
         let mut delivered = Delivered::default();
-        let mut events: Vec<Numbered> = Vec::new();
+        let mut events: Vec<NumberedEvent> = Vec::new();
         let mut upto: Vec<(u16, u64)> = Vec::new();
         let mut failed = None;
         let outcomes = self.store.waiting(&partitions, of_each).await;
@@ -273,7 +277,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
                     continue;
                 }
             };
-            let oldest = queued.events.first().map(Numbered::at);
+            let oldest = queued.events.first().map(NumberedEvent::at);
             let count = queued.count;
             delivered
                 .waiting
@@ -293,7 +297,7 @@ impl<P: Source, S: Outbox + Hooks, E: Endpoint> DispatchWorker<P, S, E> {
             return delivered;
         }
         delivered.taken = Some(events.len());
-        let outcomes = self.store.delivered(&upto).await;
+        let outcomes = self.store.remove_delivered(&upto).await;
         for ((partition, _), outcome) in upto.into_iter().zip(outcomes) {
             if let Err(error) = outcome {
                 failed = failed.or(Some(error));
@@ -315,16 +319,16 @@ fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
     it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn telling(
+fn notification(
     row: &Row,
     known: Known,
     last_notified: Option<LastNotified>,
     events: Vec<HookEvent>,
-) -> Telling {
-    Telling {
+) -> Notification {
+    Notification {
         row: row.clone(),
         after: known.revision,
-        // A telling about a user must be exact, because they may hide meanwhile. One about a channel need not be: hidden
+        // A notification about a user must be exact, because they may hide meanwhile. One about a channel need not be: hidden
         // users are not in it.
         is_exact: matches!(row.subject, Subject::User(_)),
         last_notified: match last_notified {

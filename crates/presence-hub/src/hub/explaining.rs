@@ -90,7 +90,7 @@ pub(super) fn with<R>(
     Gateway {
         who: gateway.who,
         name: gateway.name,
-        standing: gateway.standing,
+        state: gateway.state,
         report: gateway.report.and_then(report),
     }
 }

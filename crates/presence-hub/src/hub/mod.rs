@@ -53,8 +53,8 @@ pub struct Settings {
     pub states: ByteRate,
     /// How long the profile of a user is kept after the user was last seen; `None` keeps it for ever.
     pub keep_unseen: Option<Duration>,
-    /// The number of bytes that the record of what happened to users may take. The oldest is dropped when it is full;
-    /// with 0 nothing is recorded. [`Hub::explain_user`] tells it.
+    /// The number of bytes that the history of transitions may take, for all shards together. When it is full, the
+    /// oldest transitions are dropped; with 0 nothing is recorded. [`Hub::explain_user`] returns them.
     pub history_bytes_max: usize,
 }
 

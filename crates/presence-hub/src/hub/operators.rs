@@ -1,5 +1,5 @@
-//! What an operator who looks on asks of a node: the latest transitions, the biggest rooms, what waits, and what the
-//! programs around the other nodes say.
+//! What an operator's page asks of a node: the latest transitions, the biggest rooms, how full the mailboxes are, and
+//! questions to the programs that embed the other nodes' hubs.
 
 use std::time::Duration;
 
@@ -47,12 +47,13 @@ impl Hub {
         Ok(gateways)
     }
 
-    /// Sets what answers the programs around other nodes. Only the first call counts.
+    /// Sets the function that answers questions of the programs that embed the other nodes' hubs. Only the first call
+    /// counts.
     pub fn answer_programs(&self, program: Program) {
         let _ = self.inquirer.program().set(program);
     }
 
-    /// Asks the programs around all other nodes, and returns what those say that answer within
+    /// Asks the programs that embed the hubs of all other nodes, and returns the answers that come within
     /// [`ANSWERED_WITHIN`](crate::ANSWERED_WITHIN). Nodes that are known to be dead are listed, and not asked. A node
     /// that is alone has nobody to ask.
     ///
@@ -70,8 +71,8 @@ impl Hub {
         Ok(others.collect())
     }
 
-    /// Asks the program around one other node, and returns what it says; `None` if it says nothing `within` this time, or if
-    /// that node is dead, or not known. The question may arrive later all the same.
+    /// Asks the program that embeds the hub of one other node, and returns its answer; `None` if it does not answer
+    /// `within` this time, or if that node is dead or not known. The question may still arrive after that time.
     ///
     /// # Errors
     ///

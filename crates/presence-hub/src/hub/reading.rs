@@ -1,4 +1,4 @@
-//! What a program asks a hub: who is where, and how they are seen.
+//! Reads the state of users, channels and workspaces.
 
 use std::sync::atomic::Ordering::Relaxed;
 

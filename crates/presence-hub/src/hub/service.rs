@@ -1,4 +1,4 @@
-//! What services do for users, without a connection of theirs.
+//! Calls with which a service acts for a user, who needs no connection.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] if the change could not be stored in time; [`Refusal::Stopped`] if the hub has stopped. It may be stored
-    /// all the same.
+    /// [`Refusal::Unavailable`] if the change could not be stored in time; [`Refusal::Stopped`] if the hub has
+    /// stopped. It may be stored all the same.
     pub async fn choose(&self, user: &UserId, change: StatusChange) -> Result<(), Refusal> {
         self.choose_by(user, change, Cause::Service).await
     }
@@ -136,8 +136,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there
-    /// are too many broadcasts within [`Timing::WINDOW`](presence_core::Timing::WINDOW), and [`Refusal::Stopped`] if the hub has stopped.
+    /// [`Refusal::NotJoined`] if no service let them join it, [`Refusal::TooFast`] if there are too many broadcasts
+    /// within [`Timing::RATE_WINDOW`](presence_core::Timing::RATE_WINDOW), and [`Refusal::Stopped`] if the hub has stopped.
     pub async fn act_say(
         &self,
         user: &UserId,
@@ -167,8 +167,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooFast`] if there are too many broadcasts within [`Timing::WINDOW`](presence_core::Timing::WINDOW); [`Refusal::Stopped`] if the
-    /// hub has stopped.
+    /// [`Refusal::TooFast`] if there are too many broadcasts within
+    /// [`Timing::RATE_WINDOW`](presence_core::Timing::RATE_WINDOW); [`Refusal::Stopped`] if the hub has stopped.
     pub async fn announce(
         &self,
         channel: ChannelId,

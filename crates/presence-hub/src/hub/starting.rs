@@ -383,7 +383,7 @@ impl Hub {
     /// # Panics
     ///
     /// Panics outside of a tokio runtime.
-    pub fn tell_outside<S, E>(&self, store: Arc<S>, endpoint: Arc<E>, wanted: Wanted) -> bool
+    pub fn deliver_webhooks<S, E>(&self, store: Arc<S>, endpoint: Arc<E>, wanted: Wanted) -> bool
     where
         S: Topics + ports::Outbox + ports::Hooks,
         E: ports::Endpoint,
@@ -413,7 +413,12 @@ impl Hub {
     /// # Panics
     ///
     /// Panics outside of a tokio runtime.
-    pub fn tell_outside_alone<S, E>(&self, store: Arc<S>, endpoint: Arc<E>, wanted: Wanted) -> bool
+    pub fn deliver_local_webhooks<S, E>(
+        &self,
+        store: Arc<S>,
+        endpoint: Arc<E>,
+        wanted: Wanted,
+    ) -> bool
     where
         S: ports::LocalOutbox + ports::Hooks,
         E: ports::Endpoint,

@@ -1,4 +1,4 @@
-//! Catching up: keeps what a client knows of each topic complete, also if it reads slowly.
+//! Catching up: brings a client that reads slowly to the current state of each topic that it watches.
 
 use presence_core::users::Input;
 use presence_core::{Clock as Version, Event, Topic, UserId};
@@ -7,7 +7,7 @@ use super::Session;
 use crate::delivery::Watched;
 use crate::mailbox::{ReplyTo, UserMessage};
 
-/// Something that a session has to be told again.
+/// A state whose events were dropped, so that it has to be sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Owed {
     Topic(Topic),
@@ -68,7 +68,7 @@ impl Session {
                 self.caught_up(|it| *it == Owed::Own);
                 true
             }
-            Event::Alone { .. } => true,
+            Event::StoreAway { .. } => true,
         }
     }
 

@@ -149,8 +149,12 @@ impl Session {
     /// # Errors
     ///
     /// [`Busy`]: nothing has changed.
-    pub fn move_to(&self, workspaces: Vec<WorkspaceId>, card: Arc<Meta>) -> Result<(), Busy> {
-        self.happened(Input::Moved {
+    pub fn set_workspaces(
+        &self,
+        workspaces: Vec<WorkspaceId>,
+        card: Arc<Meta>,
+    ) -> Result<(), Busy> {
+        self.happened(Input::WorkspacesChanged {
             by: self.connection,
             workspaces,
             card,
@@ -272,7 +276,7 @@ impl Session {
     ///   with [`Refusal::NotJoined`](presence_core::Refusal::NotJoined) if the session is not in the channel or its
     ///   user hides, or with [`Refusal::TooFast`](presence_core::Refusal::TooFast) if the node has accepted
     ///   [`Limits::broadcasts_max`](presence_core::Limits::broadcasts_max) broadcasts (64 by default) for this channel
-    ///   within the last [`Timing::WINDOW`](presence_core::Timing::WINDOW) (50 ms).
+    ///   within the last [`Timing::RATE_WINDOW`](presence_core::Timing::RATE_WINDOW) (50 ms).
     ///
     /// ```text
     /// let payload = Payload::from_json(r#"{"text": "hello"}"#)?;

@@ -1,4 +1,5 @@
-//! Whole states that wait until the connection may get more bytes, and until the state before has been sent.
+//! Whole states of topics that are asked for later: when the byte budget of the connection allows it, and when fewer
+//! states are on their way.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::shared_event::SharedEvent;
 /// The number of states that may be on their way to one connection: their size is known only when they are there.
 const COMING_MAX: usize = 16;
 
-/// The bytes that the whole states of one connection may cost. Clones are the same budget: where a connection has several
-/// sessions, or one after the other, all of them draw from one.
+/// The byte budget of one connection for whole states. Clones share one budget: if a connection has several sessions,
+/// at once or one after the other, all of them use the same.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Purse>);
 
@@ -61,12 +62,12 @@ pub(super) struct Later {
 }
 
 impl Session {
-    /// What the whole states of this connection may cost.
+    /// The byte budget of this connection for whole states.
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// Draws from `budget` from now on, the one of another session of the same connection.
+    /// Uses `budget` from now on, which another session of the same connection has.
     pub fn draw_from(&mut self, budget: Budget) {
         self.budget = budget;
     }

@@ -170,7 +170,8 @@ impl Session {
         self.send_queue.ended()
     }
 
-    /// Waits for the next delivery. Cancelling the call loses nothing. After [`Delivery::Ended`] it never returns.
+    /// Waits for the next delivery. Cancelling the call loses nothing. After [`Delivery::Ended`] every call returns that
+    /// again, at once: stop reading then.
     pub async fn next(&mut self) -> Delivery {
         loop {
             if !self.owed.is_empty() && !self.is_catching_up() {

@@ -72,7 +72,7 @@ impl Session {
 
 impl Reader {
     /// Waits for the next delivery, and carries out commands meanwhile. Cancelling the call loses nothing. After
-    /// [`Delivery::Ended`] it never returns.
+    /// [`Delivery::Ended`] every call returns that again, at once: stop reading then.
     pub async fn next(&mut self) -> Delivery {
         loop {
             tokio::select! {

@@ -74,9 +74,9 @@ impl Topics {
 /// What a connection watches, and the version of each topic that its client has: see [`Session::watched`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watches {
-    /// The channels and workspaces.
+    /// The channels and workspaces, each with how much the client is told and the version that it has.
     pub topics: Vec<(Topic, Watching, Option<Version>)>,
-    /// The users.
+    /// The users whose public view the client is told.
     pub users: Vec<UserId>,
     /// The windows, each with the number that the session gave it.
     pub windows: Vec<(Topic, u32, Window)>,

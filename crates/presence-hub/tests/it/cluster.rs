@@ -140,13 +140,13 @@ async fn when_the_store_is_away_everybody_stays_and_neighbours_see_each_other() 
     bob.sees(&["ann", "bob"]).await;
 
     cluster.store.set_away(true);
-    ann.hears_of_being_alone(true).await;
+    ann.hears_of_store_away(true).await;
     ann.is_quiet_for(40 * SECOND).await;
     let eve = Watcher::join(&b, "eve").await;
     assert_eq!(eve.session.user(), &user("eve"));
     bob.session.heard().unwrap();
     cluster.store.set_away(false);
-    ann.hears_of_being_alone(false).await;
+    ann.hears_of_store_away(false).await;
     ann.sees(&["ann", "bob", "eve"]).await;
     bob.sees(&["ann", "bob", "eve"]).await;
     ann.is_quiet_for(40 * SECOND).await;

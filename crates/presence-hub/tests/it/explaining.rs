@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use presence_core::explain::{Standing, UserExplanation};
+use presence_core::explain::{GatewayState, UserExplanation};
 use presence_core::history::{Cause, What};
 use presence_core::users::Activity;
 use presence_core::{Chosen, Reason, StatusChange, Visible};
@@ -79,8 +79,8 @@ async fn any_node_says_which_sessions_there_are_and_where() {
             .collect();
         names.sort_unstable();
         assert_eq!(names, [("a", true), ("b", false)]);
-        assert_eq!(evidence.gateways[0].standing, Standing::Here);
-        assert_eq!(evidence.gateways[1].standing, Standing::Answered);
+        assert_eq!(evidence.gateways[0].state, GatewayState::Here);
+        assert_eq!(evidence.gateways[1].state, GatewayState::Answered);
     }
 }
 
@@ -96,8 +96,11 @@ async fn a_node_that_has_just_joined_asks_those_that_were_there() {
     let b = join("b").await;
     let evidence = b.explain_user(&user("ann")).await.unwrap();
     let gateways = evidence.gateways.iter();
-    let gateways: Vec<_> = gateways.map(|it| (&*it.name, it.standing)).collect();
-    assert_eq!(gateways, [("b", Standing::Here), ("a", Standing::Answered)]);
+    let gateways: Vec<_> = gateways.map(|it| (&*it.name, it.state)).collect();
+    assert_eq!(
+        gateways,
+        [("b", GatewayState::Here), ("a", GatewayState::Answered)]
+    );
     assert_eq!(evidence.explain().sessions.len(), 1);
 }
 
@@ -167,8 +170,8 @@ async fn a_node_that_does_not_answer_is_listed_and_its_sessions_are_those_of_the
     let within = presence_hub::ANSWERED_WITHIN;
     assert!(within <= waited && waited < 2 * within, "{waited:?}");
     assert!(matches!(
-        evidence.gateways[1].standing,
-        Standing::Silent { .. }
+        evidence.gateways[1].state,
+        GatewayState::Silent { .. }
     ));
     let explained = evidence.explain();
     assert_eq!(explained.shown, Visible::Online);

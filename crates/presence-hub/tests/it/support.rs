@@ -52,7 +52,7 @@ pub(crate) struct Watcher {
     pub(crate) session: Session,
     people: BTreeSet<String>,
     heard: Vec<String>,
-    is_alone: bool,
+    is_store_away: bool,
 }
 
 impl Watcher {
@@ -66,7 +66,7 @@ impl Watcher {
             session,
             people: BTreeSet::new(),
             heard: Vec::new(),
-            is_alone: false,
+            is_store_away: false,
         }
     }
 
@@ -82,15 +82,15 @@ impl Watcher {
         assert!(seen.is_ok(), "sees {:?}, not {want:?}", self.people);
     }
 
-    /// Reads until told that its node has lost the others, or has found them again.
-    pub(crate) async fn hears_of_being_alone(&mut self, want: bool) {
+    /// Reads until told that the shared store of its node is away, or is back.
+    pub(crate) async fn hears_of_store_away(&mut self, want: bool) {
         let heard = async {
-            while self.is_alone != want {
+            while self.is_store_away != want {
                 self.read().await;
             }
         };
         let heard = tokio::time::timeout(Duration::from_secs(60), heard).await;
-        assert!(heard.is_ok(), "was not told that it is alone: {want}");
+        assert!(heard.is_ok(), "was not told that the store is away: {want}");
     }
 
     /// Keeps alive and reads for `span`, in which nothing may change.
@@ -162,7 +162,7 @@ impl Watcher {
                     }
                 }
             }
-            Event::Alone { is_alone } => self.is_alone = *is_alone,
+            Event::StoreAway { is_away } => self.is_store_away = *is_away,
             _ => {}
         }
     }

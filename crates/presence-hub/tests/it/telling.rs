@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use presence_core::cluster::PARTITIONS;
 use presence_core::hooks::{HookEvent, HookKind};
-use presence_core::ports::{EVENTS_WAITING_MAX, Endpoint, Hooks, Numbered, Outbox, Queue};
+use presence_core::ports::{EVENTS_WAITING_MAX, Endpoint, Hooks, NumberedEvent, Outbox, Queue};
 use presence_core::{Chosen, StatusChange, Timestamp, Visible};
 use presence_embedded::{ProfileMemory, TopicLink, TopicMemory};
 use presence_hub::{Hub, Settings};
@@ -208,7 +208,7 @@ async fn whoever_has_nothing_left_to_deliver_does_not_say_that_the_endpoint_is_a
     let all: Vec<(u16, u64)> = (0..PARTITIONS)
         .map(|partition| (partition, u64::MAX))
         .collect();
-    for delivered in cluster.store.connect().delivered(&all).await {
+    for delivered in cluster.store.connect().remove_delivered(&all).await {
         delivered.unwrap();
     }
     tokio::time::sleep(20 * SECOND).await;
@@ -320,7 +320,7 @@ impl Cluster {
         )
         .await;
         let wanted = HookKind::ALL.into_iter().collect();
-        assert!(hub.tell_outside(link, outside.clone(), wanted));
+        assert!(hub.deliver_webhooks(link, outside.clone(), wanted));
         hub
     }
 }
@@ -402,7 +402,7 @@ impl Outside {
         assert!(heard.is_ok(), "{what} is not in {:?}", self.words());
     }
 
-    fn hear(&self, numbered: &Numbered) {
+    fn hear(&self, numbered: &NumberedEvent) {
         let mut heard = self.heard.lock().unwrap();
         assert!(numbered.partition < PARTITIONS);
         let (subject, words) = words(&numbered.event);
@@ -457,7 +457,7 @@ impl Endpoint for Outside {
     async fn deliver(
         &self,
         _now: Timestamp,
-        events: &[Numbered],
+        events: &[NumberedEvent],
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         assert!(!events.is_empty());
         let delivery = self.deliveries.fetch_add(1, Relaxed);

@@ -22,9 +22,9 @@ use crate::rows::{AfterRequest, RowsRequest};
 
 /// The answer to a command that was not refused.
 enum Reply {
-    /// This frame.
+    /// The answer is this frame.
     Is(Bytes),
-    /// The hub gives it.
+    /// The hub answers later, with the reference of the command.
     Follows,
 }
 

@@ -140,9 +140,7 @@ pub fn event_of(event: &Event) -> wire::Event {
         }),
         Event::PublicView(public_view) => wire::Event::Status(status_of(public_view)),
         Event::OwnView(own_view) => wire::Event::Own(own_of(own_view, None)),
-        Event::Alone { is_alone } => wire::Event::Health(event::Health {
-            degraded: *is_alone,
-        }),
+        Event::StoreAway { is_away } => wire::Event::Health(event::Health { degraded: *is_away }),
     }
 }
 

@@ -106,7 +106,7 @@ impl<H: Host> Native<H> {
             }
             Err(why) => {
                 host.refused(why.code);
-                let closing = Closing::at_the_door(&why);
+                let closing = Closing::of_refused(&why);
                 out.push(encoding.error(why, None));
                 Err(encoding.farewell(&closing, out))
             }

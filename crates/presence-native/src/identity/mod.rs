@@ -1,8 +1,8 @@
 //! The identity of a client, and what it may do. Time is always an argument.
 
-mod apart;
 mod claimed;
 mod patterns;
+mod pusher;
 mod resume;
 mod scopes;
 
@@ -11,11 +11,13 @@ use std::fmt;
 use presence_core::{ChannelId, DeviceId, Timestamp, UserId, WorkspaceId};
 
 #[doc(hidden)]
-pub use apart::{APART, SERVER, is_apart, user_id, user_id_for_admin};
-#[doc(hidden)]
 pub use claimed::{Asked, BadClaim, anonymous};
 pub use claimed::{NAME_CHARS_MAX, WORKSPACES_MAX, shown_name};
 pub use patterns::{PATTERNS_MAX, PatternError, Patterns};
+#[doc(hidden)]
+pub use pusher::{
+    PUSHER_PREFIX, PUSHER_SERVER_PREFIX, is_pusher_channel, user_id, user_id_for_admin,
+};
 pub use resume::{ResumeKey, ResumeKeyError, Resumed};
 pub use scopes::{Scope, Scopes};
 
@@ -90,7 +92,7 @@ impl Identity {
     /// channel that does not belong to a Pusher application.
     pub fn may_watch_channel(&self, channel: &ChannelId) -> Result<(), Forbidden> {
         let may_read = self.may_read().is_ok();
-        if may_read && !is_apart(channel) {
+        if may_read && !is_pusher_channel(channel) {
             return Ok(());
         }
         if !may_read {
@@ -188,13 +190,13 @@ impl Identity {
 
     /// Channels that Pusher's own signature opens are not opened by a scope: `admin` and `read` need a pattern too.
     fn covers(&self, channel: &ChannelId) -> Result<(), Forbidden> {
-        let is_apart = is_apart(channel);
-        if self.channels.cover(channel) || (self.scopes.has(Scope::Admin) && !is_apart) {
+        let is_pusher = is_pusher_channel(channel);
+        if self.channels.cover(channel) || (self.scopes.has(Scope::Admin) && !is_pusher) {
             return Ok(());
         }
         Err(Forbidden::new(
             "channel",
-            match is_apart {
+            match is_pusher {
                 true => Why::ApartChannel,
                 false => Why::OtherChannel,
             },

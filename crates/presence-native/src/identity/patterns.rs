@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use presence_core::{ChannelId, IdError};
 
-use super::{APART, is_apart};
+use super::{PUSHER_PREFIX, is_pusher_channel};
 
 /// The most patterns one token may list.
 pub const PATTERNS_MAX: usize = 100;
@@ -61,10 +61,12 @@ impl Patterns {
     /// Whether one of the patterns covers `channel`. A channel of a Pusher application is covered only by a pattern that
     /// itself begins with `pusher/`.
     pub fn cover(&self, channel: &ChannelId) -> bool {
-        let is_apart = is_apart(channel);
+        let is_pusher = is_pusher_channel(channel);
         self.0.iter().any(|pattern| match pattern {
-            Pattern::Every => !is_apart,
-            Pattern::Prefix(prefix) if is_apart && !prefix.as_str().starts_with(APART) => false,
+            Pattern::Every => !is_pusher,
+            Pattern::Prefix(prefix) if is_pusher && !prefix.as_str().starts_with(PUSHER_PREFIX) => {
+                false
+            }
             Pattern::Prefix(prefix) => channel.as_str().starts_with(prefix.as_str()),
             Pattern::One(one) => channel == one,
         })

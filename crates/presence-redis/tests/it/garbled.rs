@@ -6,7 +6,9 @@ use std::time::Duration;
 use presence_core::Edit;
 use presence_core::cluster::Subject;
 use presence_core::hooks::{HookEvent, LastNotified};
-use presence_core::ports::{Hooks, Known, Outbox, Queue, Queued, Row, Tell, Telling};
+use presence_core::ports::{
+    EnqueueOutcome, Hooks, Known, Notification, Outbox, Queue, Row, WaitingEvents,
+};
 use presence_core::{Look, Visible};
 use presence_redis::{RedisTopics, Settings};
 
@@ -31,7 +33,9 @@ async fn an_event_that_is_garbled_is_skipped_and_those_around_it_are_told() {
     tell(&server, &topics, after.revision).await;
     let queued = waiting(&topics).await;
     assert_eq!((queued.events, queued.count), (first.events.clone(), 4));
-    let delivered = topics.delivered(&[(7, first.events[0].number)]).await;
+    let delivered = topics
+        .remove_delivered(&[(7, first.events[0].number)])
+        .await;
     assert!(delivered[0].is_ok());
     let second = waiting(&topics).await;
     assert_eq!((second.events.len(), second.count), (1, 1));
@@ -107,17 +111,21 @@ async fn tell(server: &Server, topics: &RedisTopics, after: u64) {
         subject: user_in(7),
         version: 1,
     };
-    let telling = Telling {
+    let notification = Notification {
         row,
         after,
         is_exact: true,
         last_notified: Edit::Set(LastNotified::Here(look())),
         events: vec![HookEvent::UserOnline { user, look: look() }],
     };
-    let told = topics.tell(from_ref(&telling)).await.remove(0).unwrap();
-    assert_eq!(told, Tell::Done);
+    let told = topics
+        .enqueue(from_ref(&notification))
+        .await
+        .remove(0)
+        .unwrap();
+    assert_eq!(told, EnqueueOutcome::Stored);
 }
 
-async fn waiting(topics: &RedisTopics) -> Queued {
+async fn waiting(topics: &RedisTopics) -> WaitingEvents {
     topics.waiting(&[7], ALL).await.remove(0).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::local::{Progress, Wish};
+use super::local::{Desired, Progress};
 use super::remote::{Missing, Remote};
 use super::sync::{SyncState, When};
 use super::{Claimed, Local, Note, REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
@@ -133,7 +133,7 @@ impl<V: StoredEntry> Replica<V> {
         heard: &mut ReplicaChanges<V>,
     ) {
         let Some(is_newest) = self.local.change(session, |local| {
-            if let Wish::Entry { guard, .. } = &mut local.wish
+            if let Desired::Entry { guard, .. } = &mut local.desired
                 && local.token.is_of_same_writer(token)
             {
                 *guard = Guard::Newer;
@@ -150,12 +150,12 @@ impl<V: StoredEntry> Replica<V> {
             return;
         };
         let epoch = local.token.epoch;
-        let local = match local.wish {
-            Wish::Leave { value, profile, .. } if is_absent => {
+        let local = match local.desired {
+            Desired::Leave { value, profile, .. } if is_absent => {
                 heard.absent.push(session);
                 Local {
                     token: self.token_in(now, epoch, members),
-                    wish: Wish::Entry {
+                    desired: Desired::Entry {
                         value,
                         profile,
                         guard: Guard::Newer,
@@ -163,17 +163,17 @@ impl<V: StoredEntry> Replica<V> {
                     },
                 }
             }
-            wish => {
-                match &wish {
-                    Wish::Claim { .. } => {
+            desired => {
+                match &desired {
+                    Desired::Claim { .. } => {
                         self.remote.remove(&session);
                         heard.claims.push((session, Claimed::Granted));
                     }
-                    Wish::Leave { reason, .. } => heard.left.push((session, *reason)),
-                    Wish::Entry { .. } | Wish::Gone { .. } => {}
+                    Desired::Leave { reason, .. } => heard.left.push((session, *reason)),
+                    Desired::Entry { .. } | Desired::Gone { .. } => {}
                 }
-                let wish = wish.stored(now + REMEMBERED);
-                Local { token, wish }
+                let desired = desired.stored(now + REMEMBERED);
+                Local { token, desired }
             }
         };
         self.local.set(session, local);
@@ -193,20 +193,20 @@ impl<V: StoredEntry> Replica<V> {
         };
         let is_newest = local.token == token && local.is_in_flight();
         let mine = local.token;
-        match local.wish {
-            Wish::Claim { .. } if is_newest => {
+        match local.desired {
+            Desired::Claim { .. } if is_newest => {
                 return self.claim_refused(now, session, fence, heard);
             }
-            Wish::Claim { .. } => return,
+            Desired::Claim { .. } => return,
             // The user hides, and the place has been told so.
-            Wish::Entry { profile, .. } if profile < fence.profile && token >= fence.token => {
+            Desired::Entry { profile, .. } if profile < fence.profile && token >= fence.token => {
                 if is_newest {
                     self.local.change(session, Local::block);
                     heard.changes.push((session, Err(Reason::Left)));
                 }
                 return;
             }
-            Wish::Entry { .. } | Wish::Leave { .. } | Wish::Gone { .. } => {}
+            Desired::Entry { .. } | Desired::Leave { .. } | Desired::Gone { .. } => {}
         }
         if fence.token.owner == members.me().node && token.epoch == fence.token.epoch {
             // An older copy of this map had gone further.

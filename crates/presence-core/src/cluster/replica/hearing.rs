@@ -1,8 +1,8 @@
-//! What a node hears of one map: the answers to its reads, and the changes that the store announces.
+//! How a replica changes by what the store says: answers to reads, and announced changes.
 
 use std::collections::BTreeMap;
 
-use super::local::{Local, Wish};
+use super::local::{Desired, Local};
 use super::remote::{Missing, Remote};
 use super::sync::{EARLY_MAX, Suspect, SyncState, When};
 use super::{REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
@@ -31,7 +31,7 @@ impl<V: StoredEntry> Replica<V> {
         }
     }
 
-    /// Applies news that concern every copy on a node.
+    /// Applies news that concern every replica on a node.
     pub(crate) fn hear_news(
         &mut self,
         now: Timestamp,
@@ -151,7 +151,7 @@ impl<V: StoredEntry> Replica<V> {
         heard
     }
 
-    /// Drops what was held or remembered for long enough by `now`.
+    /// Drops entries and removals that were kept long enough by `now`.
     pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         if self.memory.ends_at().is_none_or(|at| now < at) {
@@ -164,7 +164,7 @@ impl<V: StoredEntry> Replica<V> {
             self.remote.remove(&session);
             heard.changes.push((session, Err(Reason::Lost)));
             if token.owner == members.me().node && self.local.get(session).is_none() {
-                self.wish_gone(now, session, token.epoch, Reason::Lost, members);
+                self.set_gone(now, session, token.epoch, Reason::Lost, members);
             }
         }
         self.local.forget(now);
@@ -301,7 +301,7 @@ impl<V: StoredEntry> Replica<V> {
                 }
                 if token.owner == members.me().node && self.local.get(session).is_none() {
                     // If that node never writes it again, because it died, no other node removes this entry.
-                    self.wish_gone(now, session, token.epoch, Reason::Replaced, members);
+                    self.set_gone(now, session, token.epoch, Reason::Replaced, members);
                 }
                 continue;
             }
@@ -349,7 +349,7 @@ impl<V: StoredEntry> Replica<V> {
                 if self.remote.remove(&session).is_some() {
                     heard.changes.push((session, Err(Reason::Lost)));
                 }
-                return self.wish_gone(now, session, token.epoch, Reason::Lost, members);
+                return self.set_gone(now, session, token.epoch, Reason::Lost, members);
             }
             None => {}
         }
@@ -407,8 +407,8 @@ impl<V: StoredEntry> Replica<V> {
         let Removed { reason, fence } = removed;
         let is_mine = fence.token.owner == members.me().node;
         if let Some(local) = self.local.get(session).filter(|it| !it.is_claim()) {
-            let profile = match local.wish {
-                Wish::Entry { profile, .. } => Some(profile),
+            let profile = match local.desired {
+                Desired::Entry { profile, .. } => Some(profile),
                 _ => None,
             };
             let is_hidden = profile.is_some_and(|it| it < fence.profile);

@@ -6,18 +6,18 @@ use super::{Hold, Put, StoredEntry};
 use crate::cluster::{FencingToken, Field, Guard, Op, Record};
 use crate::{Reason, SessionId, Timestamp};
 
-/// One session of this node in one map: what the store is to have, and how far that has got.
+/// One session of this node in one map: the state that the store should have, and how far that has got.
 #[derive(Debug)]
 pub(super) struct Local<V> {
-    /// The fencing token of the newest wish.
+    /// The fencing token of the newest desired state.
     pub(super) token: FencingToken,
-    pub(super) wish: Wish<V>,
+    pub(super) desired: Desired<V>,
 }
 
-/// What the store is to have for a session, and how far that has got.
+/// The desired state of a session's entry in the store, and how far it has got.
 #[derive(Debug)]
-pub(super) enum Wish<V> {
-    /// This entry, for the session of another node, once the store has granted the session to this node. Until then the
+pub(super) enum Desired<V> {
+    /// This entry, for a session that another node has. Until the store has granted the session to this node, the
     /// entry of the other node counts.
     Claim {
         value: V,
@@ -34,7 +34,8 @@ pub(super) enum Wish<V> {
         guard: Guard,
         progress: Progress,
     },
-    /// No entry, unless another node has the session by now. The entry counts until the store has answered.
+    /// No entry, because the session ends, unless another node has it by now. The entry counts until the store has
+    /// answered.
     Leave {
         value: V,
         /// The revision of the profile that the entry shows.
@@ -64,7 +65,7 @@ pub(super) enum Progress {
     Void,
     /// It is to be put.
     Sending(Sending),
-    /// The store has it.
+    /// The store has confirmed the entry.
     Stored,
     /// The store refuses the entry until it shows a later revision of the profile: the user hides.
     Blocked,
@@ -84,30 +85,30 @@ pub(super) enum Removal {
     Remembered(Timestamp),
 }
 
-impl<V> Wish<V> {
-    /// The wish after the store has carried it out. A removal is remembered until `until`.
+impl<V> Desired<V> {
+    /// The desired state after the store has reached it. A removal is remembered until `until`.
     pub(super) fn stored(self, until: Timestamp) -> Self {
         let progress = Progress::Stored;
         match self {
             // This epoch is begun now.
-            Wish::Claim { value, .. } => Wish::Entry {
+            Desired::Claim { value, .. } => Desired::Entry {
                 value,
                 profile: 0,
                 guard: Guard::Newer,
                 progress,
             },
-            Wish::Entry {
+            Desired::Entry {
                 value,
                 profile,
                 guard,
                 ..
-            } => Wish::Entry {
+            } => Desired::Entry {
                 value,
                 profile,
                 guard,
                 progress,
             },
-            Wish::Leave { reason, .. } | Wish::Gone { reason, .. } => Wish::Gone {
+            Desired::Leave { reason, .. } | Desired::Gone { reason, .. } => Desired::Gone {
                 reason,
                 removal: Removal::Remembered(until),
             },
@@ -118,29 +119,29 @@ impl<V> Wish<V> {
 impl<V> Local<V> {
     /// The entry that this node shows to its own watchers.
     pub(super) fn shown(&self) -> Option<&V> {
-        match &self.wish {
-            Wish::Entry {
+        match &self.desired {
+            Desired::Entry {
                 progress: Progress::Blocked,
                 ..
             } => None,
-            Wish::Entry { value, .. } | Wish::Leave { value, .. } => Some(value),
-            Wish::Claim { .. } | Wish::Gone { .. } => None,
+            Desired::Entry { value, .. } | Desired::Leave { value, .. } => Some(value),
+            Desired::Claim { .. } | Desired::Gone { .. } => None,
         }
     }
 
     /// Whether this node has the session.
     pub(super) fn is_owned(&self) -> bool {
-        matches!(self.wish, Wish::Entry { .. } | Wish::Leave { .. })
+        matches!(self.desired, Desired::Entry { .. } | Desired::Leave { .. })
     }
 
     /// Whether the session is another node's, and claimed from it.
     pub(super) fn is_claim(&self) -> bool {
-        matches!(self.wish, Wish::Claim { .. })
+        matches!(self.desired, Desired::Claim { .. })
     }
 
     /// Whether the store is to have an entry for the session.
     pub(super) fn is_to_be_there(&self) -> bool {
-        matches!(self.wish, Wish::Entry { .. } | Wish::Claim { .. })
+        matches!(self.desired, Desired::Entry { .. } | Desired::Claim { .. })
     }
 
     /// Whether the store was never sent anything of the session.
@@ -165,17 +166,17 @@ impl<V> Local<V> {
 
     /// The condition of the next put.
     pub(super) fn guard(&self) -> Guard {
-        match self.wish {
-            Wish::Claim { expected, .. } => Guard::Replaces(Some(expected)),
-            Wish::Entry { guard, .. } => guard,
-            Wish::Leave { .. } | Wish::Gone { .. } => Guard::Newer,
+        match self.desired {
+            Desired::Claim { expected, .. } => Guard::Replaces(Some(expected)),
+            Desired::Entry { guard, .. } => guard,
+            Desired::Leave { .. } | Desired::Gone { .. } => Guard::Newer,
         }
     }
 
     /// Until when it is remembered that the store has removed the entry.
     pub(super) fn remembered_until(&self) -> Option<Timestamp> {
-        match self.wish {
-            Wish::Gone {
+        match self.desired {
+            Desired::Gone {
                 removal: Removal::Remembered(until),
                 ..
             } => Some(until),
@@ -185,10 +186,12 @@ impl<V> Local<V> {
 
     /// Has the operation sent, or sent once more.
     pub(super) fn send(&mut self) {
-        match &mut self.wish {
-            Wish::Claim { sending, .. } | Wish::Leave { sending, .. } => *sending = Sending::Due,
-            Wish::Entry { progress, .. } => *progress = Progress::DUE,
-            Wish::Gone { removal, .. } => *removal = Removal::Sending(Sending::Due),
+        match &mut self.desired {
+            Desired::Claim { sending, .. } | Desired::Leave { sending, .. } => {
+                *sending = Sending::Due
+            }
+            Desired::Entry { progress, .. } => *progress = Progress::DUE,
+            Desired::Gone { removal, .. } => *removal = Removal::Sending(Sending::Due),
         }
     }
 
@@ -201,47 +204,47 @@ impl<V> Local<V> {
 
     /// Shows the entry no more: the store refuses it until it shows a later revision of the profile.
     pub(super) fn block(&mut self) {
-        if let Wish::Entry { progress, .. } = &mut self.wish {
+        if let Desired::Entry { progress, .. } = &mut self.desired {
             *progress = Progress::Blocked;
         }
     }
 
     fn progress(&self) -> Option<Progress> {
-        match self.wish {
-            Wish::Entry { progress, .. } => Some(progress),
-            Wish::Claim { .. } | Wish::Leave { .. } | Wish::Gone { .. } => None,
+        match self.desired {
+            Desired::Entry { progress, .. } => Some(progress),
+            Desired::Claim { .. } | Desired::Leave { .. } | Desired::Gone { .. } => None,
         }
     }
 
     fn sending(&self) -> Option<Sending> {
-        match self.wish {
-            Wish::Claim { sending, .. }
-            | Wish::Leave { sending, .. }
-            | Wish::Entry {
+        match self.desired {
+            Desired::Claim { sending, .. }
+            | Desired::Leave { sending, .. }
+            | Desired::Entry {
                 progress: Progress::Sending(sending),
                 ..
             }
-            | Wish::Gone {
+            | Desired::Gone {
                 removal: Removal::Sending(sending),
                 ..
             } => Some(sending),
-            Wish::Entry { .. } | Wish::Gone { .. } => None,
+            Desired::Entry { .. } | Desired::Gone { .. } => None,
         }
     }
 
     fn mark_sent(&mut self) {
-        match &mut self.wish {
-            Wish::Claim { sending, .. }
-            | Wish::Leave { sending, .. }
-            | Wish::Entry {
+        match &mut self.desired {
+            Desired::Claim { sending, .. }
+            | Desired::Leave { sending, .. }
+            | Desired::Entry {
                 progress: Progress::Sending(sending),
                 ..
             }
-            | Wish::Gone {
+            | Desired::Gone {
                 removal: Removal::Sending(sending),
                 ..
             } => *sending = Sending::InFlight,
-            Wish::Entry { .. } | Wish::Gone { .. } => {}
+            Desired::Entry { .. } | Desired::Gone { .. } => {}
         }
     }
 }
@@ -249,12 +252,12 @@ impl<V> Local<V> {
 impl<V: StoredEntry> Local<V> {
     /// Whether this entry is what the store has or is about to get, so that there is nothing to do.
     pub(super) fn is_on_its_way(&self, entry: &V, how: Put) -> bool {
-        let Wish::Entry {
+        let Desired::Entry {
             value,
             profile,
             progress,
             ..
-        } = &self.wish
+        } = &self.desired
         else {
             return false;
         };
@@ -262,7 +265,7 @@ impl<V: StoredEntry> Local<V> {
         value == entry && *profile == how.profile && (may_be_sent || how.hold == Hold::UntilNamed)
     }
 
-    /// The operation that carries out the wish.
+    /// The operation that brings the store to the desired state.
     fn op(&self, session: SessionId) -> Op {
         let (field, token) = (Field::Session(session), self.token);
         let put = |record: Record, profile| Op::Put {
@@ -272,10 +275,10 @@ impl<V: StoredEntry> Local<V> {
             guard: self.guard(),
             profile,
         };
-        match &self.wish {
-            Wish::Claim { value, .. } => put(value.to_record(), 0),
-            Wish::Entry { value, profile, .. } => put(value.to_record(), *profile),
-            Wish::Leave { reason, .. } | Wish::Gone { reason, .. } => Op::Remove {
+        match &self.desired {
+            Desired::Claim { value, .. } => put(value.to_record(), 0),
+            Desired::Entry { value, profile, .. } => put(value.to_record(), *profile),
+            Desired::Leave { reason, .. } | Desired::Gone { reason, .. } => Op::Remove {
                 field,
                 token,
                 reason: *reason,
@@ -288,7 +291,7 @@ impl<V: StoredEntry> Local<V> {
 #[derive(Debug)]
 pub(super) struct Locals<V> {
     each: BTreeMap<SessionId, Local<V>>,
-    /// Those whose operations have to be sent, so that nobody has to search for them.
+    /// The sessions whose operations have to be sent: an index, so that no search is needed.
     due: BTreeSet<SessionId>,
 }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::local::{Local, Locals, Progress, Removal, Sending, Wish};
+use self::local::{Desired, Local, Locals, Progress, Removal, Sending};
 use self::memory::Memory;
 pub(crate) use self::remote::HOLD_AFTER_MOVE;
 use self::remote::{Missing, Remote};
@@ -112,7 +112,7 @@ pub(crate) struct Put {
 /// Whether an entry that is put may be sent to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// It is sent.
+    /// The entry may be sent.
     No,
     /// It must not be sent yet: the user's map does not name the place.
     UntilNamed,
@@ -261,31 +261,31 @@ impl<V: StoredEntry> Replica<V> {
                 guard = local.guard();
             }
             // What was open stays open.
-            progress = match local.wish {
-                Wish::Entry {
+            progress = match local.desired {
+                Desired::Entry {
                     progress: Progress::Void,
                     ..
                 } if is_held => Progress::Void,
-                Wish::Entry {
+                Desired::Entry {
                     progress: Progress::Held,
                     ..
                 } => progress,
-                Wish::Entry { .. } => Progress::DUE,
+                Desired::Entry { .. } => Progress::DUE,
                 // The entry from before may still be there. It is removed if this one never follows.
-                Wish::Gone {
+                Desired::Gone {
                     removal: Removal::Sending(_),
                     ..
                 } if is_held => Progress::Void,
                 _ => progress,
             };
         }
-        let wish = Wish::Entry {
+        let desired = Desired::Entry {
             value,
             profile: how.profile,
             guard,
             progress,
         };
-        self.local.set(session, Local { token, wish });
+        self.local.set(session, Local { token, desired });
         Verdict::Counts
     }
 
@@ -302,7 +302,7 @@ impl<V: StoredEntry> Replica<V> {
     ) {
         let local = Local {
             token: self.next_token(now, epoch, members),
-            wish: Wish::Claim {
+            desired: Desired::Claim {
                 value,
                 expected,
                 sending: Sending::Due,
@@ -326,7 +326,7 @@ impl<V: StoredEntry> Replica<V> {
             self.local.remove(session);
             return true;
         }
-        self.wish_gone(now, session, local.token.epoch, reason, members);
+        self.set_gone(now, session, local.token.epoch, reason, members);
         true
     }
 
@@ -346,7 +346,7 @@ impl<V: StoredEntry> Replica<V> {
             return false;
         };
         self.remote.remove(&session);
-        self.wish_gone(now, session, epoch, reason, members);
+        self.set_gone(now, session, epoch, reason, members);
         true
     }
 
@@ -362,22 +362,22 @@ impl<V: StoredEntry> Replica<V> {
         let Some(local) = self.local.get(session) else {
             return false;
         };
-        let (value, profile) = match &local.wish {
-            Wish::Entry {
+        let (value, profile) = match &local.desired {
+            Desired::Entry {
                 progress: Progress::Held,
                 ..
             } => {
                 self.local.remove(session);
                 return false;
             }
-            Wish::Entry { value, profile, .. } => (value.clone(), *profile),
-            Wish::Leave { .. } => return true,
-            Wish::Claim { .. } | Wish::Gone { .. } => return false,
+            Desired::Entry { value, profile, .. } => (value.clone(), *profile),
+            Desired::Leave { .. } => return true,
+            Desired::Claim { .. } | Desired::Gone { .. } => return false,
         };
         let epoch = local.token.epoch;
         let local = Local {
             token: self.token_in(now, epoch, members),
-            wish: Wish::Leave {
+            desired: Desired::Leave {
                 value,
                 profile,
                 reason,
@@ -416,16 +416,16 @@ impl<V: StoredEntry> Replica<V> {
     pub(super) fn void(&mut self, now: Timestamp, members: &Membership) {
         let mut claims = Vec::new();
         self.local
-            .change_all(|session, local| match &mut local.wish {
-                Wish::Claim { .. } => claims.push((session, local.token.epoch)),
-                Wish::Entry {
+            .change_all(|session, local| match &mut local.desired {
+                Desired::Claim { .. } => claims.push((session, local.token.epoch)),
+                Desired::Entry {
                     progress: Progress::Held,
                     ..
                 }
-                | Wish::Gone { .. } => {}
-                Wish::Entry { progress, .. } => *progress = Progress::Void,
-                Wish::Leave { value, profile, .. } => {
-                    local.wish = Wish::Entry {
+                | Desired::Gone { .. } => {}
+                Desired::Entry { progress, .. } => *progress = Progress::Void,
+                Desired::Leave { value, profile, .. } => {
+                    local.desired = Desired::Entry {
                         value: value.clone(),
                         profile: *profile,
                         guard: Guard::Newer,
@@ -471,7 +471,7 @@ impl<V: StoredEntry> Replica<V> {
         self.retry_at.is_some_and(|at| now < at)
     }
 
-    /// The revision of the newest wish for the entry of a session of this node; 0 if there is none.
+    /// The revision of the newest desired state of the entry of a session of this node; 0 if there is none.
     pub(crate) fn revision_of(&self, session: SessionId) -> u64 {
         let local = self.local.get(session);
         local.map_or(0, |it| it.token.revision())
@@ -522,7 +522,7 @@ impl<V: StoredEntry> Replica<V> {
         self.next_token(now, epoch, members)
     }
 
-    fn wish_gone(
+    fn set_gone(
         &mut self,
         now: Timestamp,
         session: SessionId,
@@ -532,7 +532,7 @@ impl<V: StoredEntry> Replica<V> {
     ) {
         let local = Local {
             token: self.token_in(now, epoch, members),
-            wish: Wish::Gone {
+            desired: Desired::Gone {
                 reason,
                 removal: Removal::Sending(Sending::Due),
             },

@@ -31,7 +31,7 @@ pub(super) enum SyncState {
 /// Another version that the store is said to have, and that the copy does not have. Its patch may be on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suspect {
-    /// There is none.
+    /// The store is not said to have another version.
     None,
     /// The store is said to have an empty map.
     Empty,

@@ -121,7 +121,7 @@ impl TopicState {
         }
     }
 
-    /// Tells what there is to tell, if the topic may speak.
+    /// Sends the changes of the topic, if its next event is due.
     pub(in crate::rosters) fn tell<A>(
         &mut self,
         now: Timestamp,
@@ -144,8 +144,8 @@ impl TopicState {
         }
     }
 
-    /// Tells the others what there is to tell, if the topic may speak, so that a session that has just joined is in the
-    /// state that it is going to be sent.
+    /// Sends the changes of the topic to all others, if its next event is due, so that a session that has just joined
+    /// is in the state that it is going to be sent.
     pub(in crate::rosters) fn make_way<A>(
         &mut self,
         newcomer: SessionId,
@@ -161,7 +161,7 @@ impl TopicState {
         }
     }
 
-    /// Tells what there is to tell, whether the topic may speak or not.
+    /// Sends the changes of the topic, whether its next event is due or not.
     pub(in crate::rosters) fn tell_at_once<A>(
         &mut self,
         now: Timestamp,

@@ -149,7 +149,7 @@ impl View {
             Event::Broadcast { .. } => {}
             Event::PublicView(_)
             | Event::OwnView(_)
-            | Event::Alone { .. }
+            | Event::StoreAway { .. }
             | Event::Window { .. }
             | Event::WindowChanges { .. } => {
                 panic!("not of a place: {event:?}")

@@ -26,7 +26,7 @@ fn alone(outside: &Arc<Outside>) -> Hub {
     let hub = Hub::start(settings(), Arc::new(ProfileMemory::new()));
     let store = Arc::new(WebhookStore::in_memory());
     let wanted = HookKind::ALL.into_iter().collect();
-    assert!(hub.tell_outside_alone(store, outside.clone(), wanted));
+    assert!(hub.deliver_local_webhooks(store, outside.clone(), wanted));
     hub
 }
 
@@ -138,12 +138,12 @@ async fn an_endpoint_is_told_once_and_by_a_hub_that_is_alone() {
     let wanted = HookKind::ALL.into_iter().collect();
     let again = Arc::new(WebhookStore::in_memory());
     let hub = alone(&outside);
-    assert!(!hub.tell_outside_alone(again.clone(), outside.clone(), wanted));
+    assert!(!hub.deliver_local_webhooks(again.clone(), outside.clone(), wanted));
     let shared = Cluster::new().hub("a", &outside).await;
-    assert!(!shared.tell_outside_alone(again, outside, wanted));
+    assert!(!shared.deliver_local_webhooks(again, outside, wanted));
     // A store that is shared is for hubs that share it.
     let link = Arc::new(TopicMemory::with_webhooks().connect());
-    assert!(!hub.tell_outside(link, Outside::new(Mood::Fine), wanted));
+    assert!(!hub.deliver_webhooks(link, Outside::new(Mood::Fine), wanted));
 }
 
 /// A folder, and the hubs of one process after the other that use it.
@@ -167,7 +167,7 @@ impl Place {
         let hub = Hub::start_keeping(settings, self.profiles.clone(), Arc::new(files));
         let (store, _) = WebhookStore::open(self.folder.path().join("webhooks.redb")).unwrap();
         let wanted = HookKind::ALL.into_iter().collect();
-        assert!(hub.tell_outside_alone(Arc::new(store), outside.clone(), wanted));
+        assert!(hub.deliver_local_webhooks(Arc::new(store), outside.clone(), wanted));
         let away = left.away.unwrap_or_default();
         hub.restore(left.sessions, away, left.ended_at).await;
         hub

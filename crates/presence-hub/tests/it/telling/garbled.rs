@@ -4,8 +4,8 @@ use presence_core::Timestamp;
 use presence_core::cluster::{Ephemeral, Incarnation, Snapshot, Subject, Write};
 use presence_core::hooks::HookKind;
 use presence_core::ports::{
-    Hooks, Known, Leases, Notice, Outbox, Queue, Queued, Reaped, Row, StoreError, Tell, Telling,
-    Topics, Written,
+    EnqueueOutcome, Hooks, Known, Leases, Notice, Notification, Outbox, Queue, Reaped, Row,
+    StoreError, Topics, WaitingEvents, Written,
 };
 
 use super::*;
@@ -31,7 +31,7 @@ async fn maps_that_nobody_understands_keep_nobody_waiting() {
     let _ann = connect(&a, "ann").await;
     let wanted = HookKind::ALL.into_iter().collect();
     let store = Arc::new(Garbled(cluster.store.connect()));
-    assert!(a.tell_outside(store, outside.clone(), wanted));
+    assert!(a.deliver_webhooks(store, outside.clone(), wanted));
     // Soon, while the others are still here: as they leave, their rows go to the end.
     let heard = tokio::time::timeout(10 * SECOND, outside.hears("ann Online")).await;
     assert!(heard.is_ok(), "ann is not in {:?}", outside.words());
@@ -128,8 +128,11 @@ impl Hooks for Garbled {
         self.0.known(subjects).await
     }
 
-    async fn tell(&self, tellings: &[Telling]) -> Vec<Result<Tell, StoreError>> {
-        self.0.tell(tellings).await
+    async fn enqueue(
+        &self,
+        notifications: &[Notification],
+    ) -> Vec<Result<EnqueueOutcome, StoreError>> {
+        self.0.enqueue(notifications).await
     }
 
     async fn audit(
@@ -141,11 +144,15 @@ impl Hooks for Garbled {
         self.0.audit(partition, cursor, max).await
     }
 
-    async fn waiting(&self, partitions: &[u16], max: usize) -> Vec<Result<Queued, StoreError>> {
+    async fn waiting(
+        &self,
+        partitions: &[u16],
+        max: usize,
+    ) -> Vec<Result<WaitingEvents, StoreError>> {
         self.0.waiting(partitions, max).await
     }
 
-    async fn delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
-        self.0.delivered(upto).await
+    async fn remove_delivered(&self, upto: &[(u16, u64)]) -> Vec<Result<(), StoreError>> {
+        self.0.remove_delivered(upto).await
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use presence_core::cluster::{Subject, Write};
 use presence_core::hooks::{HookEvent, LastNotified};
 use presence_core::ports::{
-    EVENTS_WAITING_MAX, Hooks, Known, Numbered, Outbox, Queue, Row, StoreError, Tell, Telling,
-    Topics,
+    EVENTS_WAITING_MAX, EnqueueOutcome, Hooks, Known, Notification, NumberedEvent, Outbox, Queue,
+    Row, StoreError, Topics,
 };
 use presence_core::{ChannelId, Edit, Look, Timestamp, Topic, UserId, Visible};
 
@@ -23,8 +23,12 @@ pub(super) async fn what_is_told_is_known_and_waits<T: Topics + Outbox + Hooks>(
         let row = change(case, subject).await;
         let before = known(&case.there, subject).await;
         case.same("what is known at first", before, Known::default());
-        let telling = telling(&row, 0, &told(subject), &events(subject));
-        case.same("telling", tell(&case.here, &telling).await, Tell::Done);
+        let notification = notification(&row, 0, &told(subject), &events(subject));
+        case.same(
+            "queueing",
+            enqueue(&case.here, &notification).await,
+            EnqueueOutcome::Stored,
+        );
         let known = known(&case.there, subject).await;
         case.same("what is known", known.last_notified, Some(told(subject)));
         case.holds(known.revision > 0, "what is known has no revision");
@@ -38,14 +42,22 @@ pub(super) async fn what_is_told_is_known_and_waits<T: Topics + Outbox + Hooks>(
 pub(super) async fn what_is_known_no_more_is_nothing<T: Topics + Outbox + Hooks>(case: &Case<T>) {
     let ann = case.user();
     let row = change(case, &ann).await;
-    tell(&case.here, &telling(&row, 0, &told(&ann), &events(&ann))).await;
+    enqueue(
+        &case.here,
+        &notification(&row, 0, &told(&ann), &events(&ann)),
+    )
+    .await;
     let after = known(&case.here, &ann).await.revision;
     let row = change(case, &ann).await;
-    let gone = Telling {
+    let gone = Notification {
         last_notified: Edit::Clear,
-        ..telling(&row, after, &told(&ann), &[offline(&ann)])
+        ..notification(&row, after, &told(&ann), &[offline(&ann)])
     };
-    case.same("telling", tell(&case.there, &gone).await, Tell::Done);
+    case.same(
+        "queueing",
+        enqueue(&case.there, &gone).await,
+        EnqueueOutcome::Stored,
+    );
     let known = known(&case.here, &ann).await;
     case.same("what is known", known, Known::default());
     clean(case, &[ann]).await;
@@ -56,14 +68,22 @@ pub(super) async fn nothing_to_tell_acknowledges_the_row<T: Topics + Outbox + Ho
 ) {
     let ann = case.user();
     let row = change(case, &ann).await;
-    tell(&case.here, &telling(&row, 0, &told(&ann), &events(&ann))).await;
+    enqueue(
+        &case.here,
+        &notification(&row, 0, &told(&ann), &events(&ann)),
+    )
+    .await;
     let before = known(&case.here, &ann).await;
     let row = change(case, &ann).await;
-    let nothing = Telling {
+    let nothing = Notification {
         last_notified: Edit::Keep,
-        ..telling(&row, before.revision, &told(&ann), &[])
+        ..notification(&row, before.revision, &told(&ann), &[])
     };
-    case.same("telling", tell(&case.there, &nothing).await, Tell::Done);
+    case.same(
+        "queueing",
+        enqueue(&case.there, &nothing).await,
+        EnqueueOutcome::Stored,
+    );
     case.same("what is known", known(&case.here, &ann).await, before);
     case.same("the row", row_of(case, &ann).await, None);
     let waiting = waiting(&case.here, &ann).await;
@@ -74,18 +94,26 @@ pub(super) async fn nothing_to_tell_acknowledges_the_row<T: Topics + Outbox + Ho
 pub(super) async fn each_change_is_told_by_one_node<T: Topics + Outbox + Hooks>(case: &Case<T>) {
     let room = case.place();
     let row = change(case, &room).await;
-    let first = telling(&row, 0, &told(&room), &events(&room));
-    case.same("telling", tell(&case.here, &first).await, Tell::Done);
-    let again = tell(&case.there, &first).await;
-    case.same("telling once more", again, Tell::Overtaken);
+    let first = notification(&row, 0, &told(&room), &events(&room));
+    case.same(
+        "queueing",
+        enqueue(&case.here, &first).await,
+        EnqueueOutcome::Stored,
+    );
+    let again = enqueue(&case.there, &first).await;
+    case.same("queueing once more", again, EnqueueOutcome::Overtaken);
     // The row is there again, and the other node still goes by what was known then.
     change(case, &room).await;
-    let late = tell(&case.there, &first).await;
-    case.same("telling after another", late, Tell::Overtaken);
+    let late = enqueue(&case.there, &first).await;
+    case.same("queueing after another", late, EnqueueOutcome::Overtaken);
     let after = known(&case.here, &room).await.revision;
-    let wrong = telling(&change(case, &room).await, after + 1, &told(&room), &[]);
-    let wrong = tell(&case.there, &wrong).await;
-    case.same("telling after something else", wrong, Tell::Overtaken);
+    let wrong = notification(&change(case, &room).await, after + 1, &told(&room), &[]);
+    let wrong = enqueue(&case.there, &wrong).await;
+    case.same(
+        "queueing after something else",
+        wrong,
+        EnqueueOutcome::Overtaken,
+    );
     let waiting = waiting(&case.here, &room).await;
     case.same("what waits", events_in(&waiting), events(&room));
     clean(case, &[room]).await;
@@ -96,10 +124,10 @@ pub(super) async fn who_finds_nothing_to_tell_is_faster_too<T: Topics + Outbox +
 ) {
     let ann = case.user();
     let row = change(case, &ann).await;
-    let late = telling(&row, 0, &told(&ann), &events(&ann));
+    let late = notification(&row, 0, &told(&ann), &events(&ann));
     case.here.acknowledge(Queue::Webhooks, &[row]).await;
-    let late = tell(&case.there, &late).await;
-    case.same("telling without a row", late, Tell::Overtaken);
+    let late = enqueue(&case.there, &late).await;
+    case.same("queueing without a row", late, EnqueueOutcome::Overtaken);
     let known = known(&case.here, &ann).await;
     case.same("what is known", known, Known::default());
     let waiting = waiting(&case.here, &ann).await;
@@ -111,17 +139,25 @@ pub(super) async fn what_has_changed_again_stays_a_row<T: Topics + Outbox + Hook
     for subject in [&ann, &room] {
         let row = change(case, subject).await;
         let newer = change(case, subject).await;
-        let exact = Telling {
+        let exact = Notification {
             is_exact: true,
-            ..telling(&row, 0, &told(subject), &events(subject))
+            ..notification(&row, 0, &told(subject), &events(subject))
         };
-        let outcome = tell(&case.here, &exact).await;
-        case.same("telling what is not true", outcome, Tell::Overtaken);
-        let about = Telling {
+        let outcome = enqueue(&case.here, &exact).await;
+        case.same(
+            "queueing what is not true",
+            outcome,
+            EnqueueOutcome::Overtaken,
+        );
+        let about = Notification {
             is_exact: false,
             ..exact
         };
-        case.same("telling", tell(&case.here, &about).await, Tell::Done);
+        case.same(
+            "queueing",
+            enqueue(&case.here, &about).await,
+            EnqueueOutcome::Stored,
+        );
         let left = row_of(case, subject).await;
         case.same("the row", left, Some(newer.version));
     }
@@ -142,8 +178,12 @@ pub(super) async fn numbers_grow_and_events_keep_their_order<T: Topics + Outbox 
     for subject in [&room, &ann, &room] {
         let row = change(case, subject).await;
         let after = known(&case.here, subject).await.revision;
-        let telling = telling(&row, after, &told(subject), &events(subject));
-        case.same("telling", tell(&case.there, &telling).await, Tell::Done);
+        let notification = notification(&row, after, &told(subject), &events(subject));
+        case.same(
+            "queueing",
+            enqueue(&case.there, &notification).await,
+            EnqueueOutcome::Stored,
+        );
         // What has waited does not count: numbers grow for ever.
         let waiting = case
             .here
@@ -173,7 +213,7 @@ pub(super) async fn what_is_delivered_is_gone_and_nothing_else<T: Topics + Outbo
     take_away(case, room.partition()).await;
     let row = change(case, &room).await;
     let many: Vec<HookEvent> = (0..4).map(|n| joined(&room, n)).collect();
-    tell(&case.here, &telling(&row, 0, &told(&room), &many)).await;
+    enqueue(&case.here, &notification(&row, 0, &told(&room), &many)).await;
     let all = waiting(&case.here, &room).await;
     for max in [0, 1, 3] {
         let some = case.there.link.waiting(&[room.partition()], max).await;
@@ -199,20 +239,32 @@ pub(super) async fn too_many_events_wait_as_a_row<T: Topics + Outbox + Hooks>(ca
     take_away(case, room.partition()).await;
     let row = change(case, &room).await;
     let much: Vec<HookEvent> = (0..=EVENTS_WAITING_MAX).map(|n| joined(&room, n)).collect();
-    let first = telling(&row, 0, &told(&room), &much);
-    let outcome = tell(&case.here, &first).await;
-    case.same("telling more than may wait", outcome, Tell::Done);
+    let first = notification(&row, 0, &told(&room), &much);
+    let outcome = enqueue(&case.here, &first).await;
+    case.same(
+        "queueing more than may wait",
+        outcome,
+        EnqueueOutcome::Stored,
+    );
     let row = change(case, &room).await;
     let before = known(&case.here, &room).await;
-    let more = telling(&row, before.revision, &told(&room), &[joined(&room, 0)]);
-    case.same("telling more", tell(&case.there, &more).await, Tell::Full);
+    let more = notification(&row, before.revision, &told(&room), &[joined(&room, 0)]);
+    case.same(
+        "queueing more",
+        enqueue(&case.there, &more).await,
+        EnqueueOutcome::Full,
+    );
     case.same("what is known", known(&case.here, &room).await, before);
     let left = row_of(case, &room).await;
     case.same("the row", left, Some(row.version));
     let waiting = waiting(&case.here, &room).await;
     case.same("how many wait", waiting.len(), much.len());
     take_away(case, room.partition()).await;
-    case.same("telling then", tell(&case.there, &more).await, Tell::Done);
+    case.same(
+        "queueing then",
+        enqueue(&case.there, &more).await,
+        EnqueueOutcome::Stored,
+    );
     clean(case, &[room]).await;
 }
 
@@ -222,7 +274,7 @@ pub(super) async fn what_was_told_can_be_audited<T: Topics + Outbox + Hooks>(cas
     rooms.extend((0..4).map(|_| case.neighbour(&room)));
     for room in &rooms {
         let row = change(case, room).await;
-        tell(&case.here, &telling(&row, 0, &told(room), &[])).await;
+        enqueue(&case.here, &notification(&row, 0, &told(room), &[])).await;
         case.same("the row", row_of(case, room).await, None);
     }
     let newer = change(case, &room).await;
@@ -246,12 +298,16 @@ pub(super) async fn what_was_told_can_be_audited<T: Topics + Outbox + Hooks>(cas
             version: version.unwrap_or_default(),
         };
         let after = known(&case.here, room).await.revision;
-        let same = Telling {
+        let same = Notification {
             last_notified: Edit::Keep,
             is_exact: true,
-            ..telling(&row, after, &told(room), &[])
+            ..notification(&row, after, &told(room), &[])
         };
-        case.same("telling", tell(&case.there, &same).await, Tell::Done);
+        case.same(
+            "queueing",
+            enqueue(&case.there, &same).await,
+            EnqueueOutcome::Stored,
+        );
         case.same("the row then", row_of(case, room).await, None);
     }
     clean(case, &rooms).await;
@@ -279,9 +335,9 @@ async fn change<T: Topics + Outbox>(case: &Case<T>, subject: &Subject) -> Row {
     }
 }
 
-/// A telling that is valid even if the subject has changed since.
-fn telling(row: &Row, after: u64, told: &LastNotified, events: &[HookEvent]) -> Telling {
-    Telling {
+/// A notification that is valid even if the subject has changed since.
+fn notification(row: &Row, after: u64, told: &LastNotified, events: &[HookEvent]) -> Notification {
+    Notification {
         row: row.clone(),
         after,
         is_exact: false,
@@ -375,12 +431,12 @@ async fn known<T: Hooks>(node: &Node<T>, subject: &Subject) -> Known {
     ok(known)
 }
 
-async fn tell<T: Hooks>(node: &Node<T>, telling: &Telling) -> Tell {
-    ok(node.link.tell(std::slice::from_ref(telling)).await)
+async fn enqueue<T: Hooks>(node: &Node<T>, notification: &Notification) -> EnqueueOutcome {
+    ok(node.link.enqueue(std::slice::from_ref(notification)).await)
 }
 
 /// The events that wait for `subject`.
-async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<Numbered> {
+async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<NumberedEvent> {
     let mut events = ok(node.link.waiting(&[subject.partition()], ALL).await).events;
     events.retain(|it| match (subject, &it.event) {
         (
@@ -401,12 +457,12 @@ async fn waiting<T: Hooks>(node: &Node<T>, subject: &Subject) -> Vec<Numbered> {
     events
 }
 
-fn events_in(numbered: &[Numbered]) -> Vec<HookEvent> {
+fn events_in(numbered: &[NumberedEvent]) -> Vec<HookEvent> {
     numbered.iter().map(|it| it.event.clone()).collect()
 }
 
 async fn delivered<T: Hooks>(node: &Node<T>, partition: u16, upto: u64) {
-    ok(node.link.delivered(&[(partition, upto)]).await);
+    ok(node.link.remove_delivered(&[(partition, upto)]).await);
 }
 
 /// Removes all events that wait in a partition.
@@ -430,11 +486,11 @@ async fn clean<T: Topics + Outbox + Hooks>(case: &Case<T>, subjects: &[Subject])
     for subject in subjects {
         let row = change(case, subject).await;
         let after = known(&case.here, subject).await.revision;
-        let end = Telling {
+        let end = Notification {
             last_notified: Edit::Clear,
-            ..telling(&row, after, &told(subject), &[])
+            ..notification(&row, after, &told(subject), &[])
         };
-        tell(&case.here, &end).await;
+        enqueue(&case.here, &end).await;
         take_away(case, subject.partition()).await;
     }
 }

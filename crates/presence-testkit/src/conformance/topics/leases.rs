@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use presence_core::Timestamp;
 use presence_core::cluster::Incarnation;
-use presence_core::ports::{Lease, Leases, Standing, Topics};
+use presence_core::ports::{Lease, Leases, Renewal, Topics};
 use tokio::time::sleep;
 
 use super::case::Case;
@@ -20,11 +20,11 @@ const SLACK: Duration = Duration::from_secs(1);
 pub(super) async fn a_lease_is_new_and_then_goes_on<T: Topics>(case: &Case<T>) {
     let me = case.stranger();
     let first = case.here.renew(me, LONG).await;
-    case.same("the standing of a first lease", first.mine, Standing::New);
+    case.same("the renewal of a first lease", first.mine, Renewal::New);
     let mut before = check_runs(case, &first, me, LONG);
     for node in [&case.here, &case.there] {
         let again = node.renew(me, LONG).await;
-        case.same("the standing of a second", again.mine, Standing::Renewed);
+        case.same("the renewal of a second", again.mine, Renewal::Renewed);
         let until = check_runs(case, &again, me, LONG);
         case.holds(until >= before, "a lease that was renewed ends earlier");
         case.holds(
@@ -76,9 +76,9 @@ pub(super) async fn a_lapsed_lease_goes_on_when_it_is_renewed<T: Topics>(case: &
     );
     let again = case.here.renew(me, LONG).await;
     case.same(
-        "the standing of one that lapsed",
+        "the renewal of one that lapsed",
         again.mine,
-        Standing::Renewed,
+        Renewal::Renewed,
     );
     check_runs(case, &again, me, LONG);
     case.here.forget(me).await;
@@ -94,11 +94,7 @@ pub(super) async fn a_running_lease_is_not_marked_dead<T: Topics>(case: &Case<T>
         );
     }
     let again = case.here.renew(me, LONG).await;
-    case.same(
-        "the standing of one that runs",
-        again.mine,
-        Standing::Renewed,
-    );
+    case.same("the renewal of one that runs", again.mine, Renewal::Renewed);
     check_runs(case, &again, me, LONG);
     case.here.forget(me).await;
 }
@@ -115,7 +111,7 @@ pub(super) async fn a_lapsed_lease_is_marked_dead_for_ever<T: Topics>(case: &Cas
     let after = case.there.renew(other, LONG).await.now;
     for _ in 0..3 {
         let late = case.here.renew(me, LONG).await;
-        case.same("the standing of a dead one", late.mine, Standing::Dead);
+        case.same("the renewal of a dead one", late.mine, Renewal::Dead);
         let dead = lease(case, &late, me);
         case.holds(dead.is_dead, "renewing has revived a dead node");
         case.holds(
@@ -140,7 +136,7 @@ pub(super) async fn an_incarnation_nobody_knows_can_be_marked_dead<T: Topics>(ca
         "a node without a lease was not marked dead",
     );
     let late = case.here.renew(me, LONG).await;
-    case.same("the standing of a dead one", late.mine, Standing::Dead);
+    case.same("the renewal of a dead one", late.mine, Renewal::Dead);
     case.holds(
         lease(case, &late, me).is_dead,
         "a dead node is not listed as dead",
@@ -156,7 +152,7 @@ pub(super) async fn the_next_generation_of_a_dead_node_lives<T: Topics>(case: &C
     };
     case.there.mark_dead(dead).await;
     let first = case.here.renew(next, LONG).await;
-    case.same("the standing of the next", first.mine, Standing::New);
+    case.same("the renewal of the next", first.mine, Renewal::New);
     check_runs(case, &first, next, LONG);
     case.holds(
         lease(case, &first, dead).is_dead,
@@ -177,7 +173,7 @@ pub(super) async fn what_is_forgotten_is_new<T: Topics>(case: &Case<T>) {
         let is_listed = all.nodes.iter().any(|it| it.who == who);
         case.holds(!is_listed, "a lease that was forgotten is listed");
         let again = case.here.renew(who, LONG).await;
-        case.same("the standing of a forgotten one", again.mine, Standing::New);
+        case.same("the renewal of a forgotten one", again.mine, Renewal::New);
         check_runs(case, &again, who, LONG);
         // Forgetting what is not there is fine.
         for _ in 0..2 {

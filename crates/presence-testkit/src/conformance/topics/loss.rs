@@ -2,7 +2,7 @@
 
 use std::slice::from_ref;
 
-use presence_core::ports::{Notice, Standing, Topics};
+use presence_core::ports::{Notice, Renewal, Topics};
 
 use super::case::Case;
 use super::leases::secret;
@@ -114,7 +114,7 @@ pub(super) async fn a_lease_that_was_lost_is_new<T: Topics>(case: &Case<T>, wipe
     wipe().await;
     for who in [me, dead] {
         let again = case.here.renew(who, LONG).await;
-        case.same("the standing of a lost lease", again.mine, Standing::New);
+        case.same("the renewal of a lost lease", again.mine, Renewal::New);
     }
     for who in [me, dead] {
         case.here.forget(who).await;

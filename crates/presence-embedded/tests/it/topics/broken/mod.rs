@@ -10,7 +10,7 @@ use std::time::Duration;
 use presence_core::cluster::{
     Ephemeral, FencingToken, Field, Incarnation, Op, Snapshot, Subject, Write,
 };
-use presence_core::ports::{Leases, Notice, Reaped, Standing, StoreError, Topics, Written};
+use presence_core::ports::{Leases, Notice, Reaped, Renewal, StoreError, Topics, Written};
 use presence_core::{Reason, Timestamp};
 use presence_embedded::{TopicLink, TopicMemory};
 
@@ -256,15 +256,15 @@ impl Topics for Broken {
             .iter()
             .filter(|it| it.who != me && it.who.node == me.node);
         match self.fault {
-            Fault::LapsedIsNew if lapsed && leases.mine == Standing::Renewed => {
-                leases.mine = Standing::New;
+            Fault::LapsedIsNew if lapsed && leases.mine == Renewal::Renewed => {
+                leases.mine = Renewal::New;
             }
-            Fault::DeadRevived if leases.mine == Standing::Dead => {
+            Fault::DeadRevived if leases.mine == Renewal::Dead => {
                 self.link.forget(me).await?;
                 leases = self.link.renew(me, name, ttl, stored_up_to).await?;
             }
             Fault::GenerationsMarkedDead if others.any(|it| it.is_dead) => {
-                leases.mine = Standing::Dead;
+                leases.mine = Renewal::Dead;
             }
             Fault::LeasesNameless => {
                 leases.nodes.iter_mut().for_each(|it| it.name = "".into());

@@ -1,14 +1,14 @@
--- Tells the outside of one subject, in one step: the events wait, what the outside knows is noted, the row is acknowledged. Or
+-- Queues the webhook events about one subject, notes what the endpoint knows after them, and acknowledges the row, in one step. Or
 -- does nothing of that.
 --
--- KEYS  the outbox; what the outside was told; the events that wait
--- ARGV  the name of the subject; the version of the row; '!' if the row must not be newer; the revision of what the outside
---       knows, 8 bytes, or '' if that is nothing; what it knows then ('' as before, '-' nothing); how many events may wait;
---       and the events
--- Answers 1 if it is told, 0 if another node was faster, 2 if too many events wait.
+-- KEYS  the outbox; what the endpoint was told; the events that wait
+-- ARGV  the name of the subject; the version of the row; '!' if the row must not be newer; the revision of what the endpoint
+--       knew when the events were computed, 8 bytes, or '' if it knew nothing; what it knows then ('' as before, '-' nothing);
+--       how many events may wait; and the events
+-- Answers 1 if the events are queued, 0 if another node was faster, 2 if too many events wait.
 --
 -- The number of an event is the store's time in microseconds, or a bit above the last one of the partition if that is ahead. The
--- revision of what was told is the number of the last event.
+-- revision of what the endpoint was told is the number of the last event.
 
 local outbox, told, events = KEYS[1], KEYS[2], KEYS[3]
 local name, version, exact, after, record, max = unpack(ARGV, 1, 6)
