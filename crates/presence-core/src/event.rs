@@ -11,6 +11,8 @@ use crate::{
 
 /// What has a roster and can be watched: a channel or a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Topic {
     /// A place that sessions join and leave, such as a chat room, a document or a page.
     Channel(ChannelId),
@@ -30,6 +32,7 @@ impl fmt::Display for Topic {
 /// The version of a state: of what this node tells about a topic or a user, or of a map in the shared store. It is a
 /// number within an epoch. Versions of different epochs cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Clock {
     /// The counting that the version belongs to: an opaque number. It is different when counting starts again.
     pub epoch: u64,
@@ -301,10 +304,19 @@ pub struct Move {
 
 /// A position in a unit and a coordinate system that the application chooses. Both numbers are finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pointer {
     /// The distance from the left edge.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::serialized::finite")
+    )]
     pub x: f64,
     /// The distance from the top edge.
+    #[cfg_attr(
+        feature = "serde",
+        serde(deserialize_with = "crate::serialized::finite")
+    )]
     pub y: f64,
     /// Whether clients are to draw the cursor.
     pub visible: bool,
@@ -312,6 +324,7 @@ pub struct Pointer {
 
 /// A range of text, counted in a unit that the application chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Selection {
     /// The first position of the range.
     pub start: u64,
@@ -321,6 +334,7 @@ pub struct Selection {
 
 /// A user as others see them. It is the same for every watcher.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PublicView {
     /// The user who is described.
     pub user: UserId,

@@ -87,12 +87,22 @@ words!(Visible is a "visible status": Online = "online", Away = "away", Busy = "
 
 /// A chosen status, with its message, its emoji and its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Status {
     /// The status that the person chose.
     pub chosen: Chosen,
     /// The custom message. Others see it while the person is offline, too.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, deserialize_with = "crate::serialized::message")
+    )]
     pub message: Option<Arc<str>>,
     /// The emoji. Others see it while the person is offline, too.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, deserialize_with = "crate::serialized::emoji")
+    )]
     pub emoji: Option<Arc<str>>,
     /// When the status, the message and the emoji are reset to a plain `online`; `None` if they stay.
     pub expires_at: Option<Timestamp>,
@@ -119,6 +129,8 @@ impl Status {
 /// When each field of a status was last chosen, by the clock of the shared store; 0 where that is not known. Of two
 /// choices of one field the later one wins, in whichever order they arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Moments {
     /// When the status was chosen.
     pub chosen: Timestamp,
@@ -163,6 +175,8 @@ impl Moments {
 
 /// Where it is known from which status a user chose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StatusSource {
     /// The user chose it, or has never chosen one.
     #[default]
@@ -195,19 +209,24 @@ impl StatusSource {
 
 /// What is stored of a user for longer than any session or process: one record for each user.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Profile {
     /// The user that the profile belongs to.
     pub user: UserId,
     /// The status that the user chose.
     pub status: Status,
     /// Whether it is known that they chose it.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub source: StatusSource,
     /// While the user hides: the status that others last saw. Others go on seeing its message and emoji, as they would
     /// of an absent person.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub public_status: Option<Status>,
     /// When others last saw the user. It does not advance while the user hides. `None` if nobody ever saw them.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub last_seen: Option<Timestamp>,
     /// When each field was chosen. Only the shared store keeps this.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub moments: Moments,
 }
 
