@@ -9,6 +9,7 @@ use crate::words::words;
 
 /// Why a text is not a valid identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IdError {
     /// The text is empty.
     Empty,

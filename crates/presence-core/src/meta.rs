@@ -45,6 +45,7 @@ pub struct Shown {
 
 /// Why a text or a value is not a valid [`Meta`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MetaError {
     /// The text has more than [`META_BYTES_MAX`] bytes.
     TooLarge,

@@ -19,6 +19,7 @@ pub struct Payload(Arc<str>);
 
 /// Why a text or a value is not a valid [`Payload`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// The text has more than [`PAYLOAD_BYTES_MAX`] bytes.
     TooLarge,

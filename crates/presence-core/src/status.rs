@@ -558,6 +558,7 @@ impl StatusChange {
 
 /// Why a message, an emoji or an end is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StatusError {
     /// The message has more than [`MESSAGE_CHARS_MAX`] characters.
     MessageTooLong,
