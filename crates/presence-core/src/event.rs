@@ -73,6 +73,49 @@ pub enum Event {
     /// Changes  in channel room:42, version 8: Joined(Eve)                            follows it
     /// Changes  in channel room:42, version 10: …                                     version 9 was lost: watch again
     /// ```
+    ///
+    /// What a client that keeps a list makes of it:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use presence_core::{Change, Clock, Event, Person};
+    ///
+    /// /// Returns false if changes are missing: then watch again.
+    /// fn apply(have: &mut Option<Clock>, list: &mut Vec<Arc<Person>>, event: &Event) -> bool {
+    ///     match event {
+    ///         Event::Everyone { clock, people, .. } => {
+    ///             *list = people.clone();
+    ///             *have = Some(*clock);
+    ///         }
+    ///         Event::Changes { clock, changes, .. } => {
+    ///             let version = clock.version - 1;
+    ///             if *have != Some(Clock { version, ..*clock }) {
+    ///                 return false;
+    ///             }
+    ///             for change in changes {
+    ///                 let (gone, new) = match change {
+    ///                     Change::Joined(person) => (None, Some(person)),
+    ///                     Change::Updated { from, to } => (Some(from), Some(to)),
+    ///                     Change::Left { person, .. } => (Some(person), None),
+    ///                 };
+    ///                 list.retain(|it| Some(&it.user) != gone.map(|it| &it.user));
+    ///                 list.extend(new.cloned());
+    ///             }
+    ///             *have = Some(*clock);
+    ///         }
+    ///         _ => {}
+    ///     }
+    ///     true
+    /// }
+    /// # let clock = |version| Clock { epoch: 1, version };
+    /// # let topic = presence_core::Topic::Channel("room:42".parse().unwrap());
+    /// # let (mut have, mut list) = (None, Vec::new());
+    /// # let all = Event::Everyone { topic: topic.clone(), clock: clock(7), people: vec![], typing: vec![], cursors: vec![] };
+    /// # assert!(apply(&mut have, &mut list, &all));
+    /// # let later = |version| Event::Changes { topic: topic.clone(), clock: clock(version), changes: vec![], everyone: None };
+    /// # assert!(apply(&mut have, &mut list, &later(8)) && !apply(&mut have, &mut list, &later(10)));
+    /// ```
     Everyone {
         /// The topic that this is the state of.
         topic: Topic,
