@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use crate::handle::Handle;
+use crate::handle::{Ask, Handle};
 use crate::place::Wish;
 use crate::requests::Again;
+use crate::stays::Whose;
+use crate::window::{Rows, Window};
 use crate::wire::event::Page;
 use crate::wire::{Command, Event, Json, Mode, TopicId, command};
 use crate::{Picture, PresenceError};
@@ -224,6 +226,18 @@ macro_rules! watchable {
                 self.handle.wish(&self.room, Wish::Unwatch).await
             }
 
+            /// Shows a few rows of the people, however many they are, and then only what changes in them: for places that are too
+            /// large to be listed in whole. It needs neither a join nor a watch.
+            ///
+            /// Returns when the gateway has agreed; the rows come after that. Dropping the window closes it.
+            ///
+            /// # Errors
+            ///
+            /// Says why not; see [`PresenceError`]. Then there is no window.
+            pub async fn window(&self, rows: Rows) -> Result<Window, PresenceError> {
+                Window::open(&self.handle, self.room.id(), rows).await
+            }
+
             /// One page of the people, for a place that is too large to be listed in whole: at most `limit` (1 to 1,000; `None`
             /// is 100), after the first `offset`.
             ///
@@ -254,10 +268,43 @@ impl Channel {
     ///
     /// Says why not; see [`PresenceError`].
     pub async fn join(&self, stay: impl Into<Stay>) -> Result<(), PresenceError> {
-        self.handle.wish(&self.room, Wish::Join(stay.into())).await
+        let wish = Wish::Join(Whose::Join, stay.into());
+        self.handle.wish(&self.room, wish).await
     }
 
-    /// Replaces your meta in this channel.
+    /// Is in the channel until what is returned is dropped. It is counted: parts of a program that know nothing of each other share the
+    /// channel, and you leave when the last of them has left. The latest meta that was given is shown, and the whole list is watched if
+    /// any of them wants it. A [`join`](Self::join) is one more of them.
+    ///
+    /// Returns when the gateway has let you in. If this fails, nothing holds.
+    ///
+    /// ```no_run
+    /// use presence_client::Stay;
+    ///
+    /// # async fn run(presence: presence_client::Presence) -> Result<(), presence_client::PresenceError> {
+    /// let room = presence.channel("room:42");
+    /// let reading = room.enter(Stay::default()).await?;
+    /// let writing = room.enter(Stay::default()).await?;
+    /// drop(reading); // still there
+    /// writing.leave().await?; // gone
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn enter(&self, stay: impl Into<Stay>) -> Result<Entered, PresenceError> {
+        let entered = Entered {
+            whose: Whose::Entered(self.handle.shared.number()),
+            channel: self.clone(),
+        };
+        let wish = Wish::Join(entered.whose, stay.into());
+        let asked = self.handle.wish(&self.room, wish);
+        asked.await.map(|()| entered)
+    }
+
+    /// Replaces your meta in this channel. Of those who have entered it, it is the meta of whoever came last.
     ///
     /// # Errors
     ///
@@ -266,7 +313,7 @@ impl Channel {
         self.handle.wish(&self.room, Wish::Update(meta)).await
     }
 
-    /// Leaves the channel. A [`watch`](Self::watch) of your own stays.
+    /// Leaves the channel, whoever has [entered](Self::enter) it. A [`watch`](Self::watch) of your own stays.
     ///
     /// # Errors
     ///
@@ -345,5 +392,42 @@ impl Channel {
         match self.room.id() {
             TopicId::Channel(id) | TopicId::Workspace(id) => id.to_string(),
         }
+    }
+}
+
+/// One who is in a channel: it comes from [`Channel::enter`]. Dropping it leaves, if nobody else has entered.
+#[derive(Debug)]
+pub struct Entered {
+    channel: Channel,
+    whose: Whose,
+}
+
+impl Entered {
+    /// The channel.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Leaves, and waits until the gateway knows. Others who have entered stay.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn leave(self) -> Result<(), PresenceError> {
+        let channel = &self.channel;
+        let leave = Wish::Exit(self.whose);
+        channel.handle.wish(&channel.room, leave).await
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let room = self.channel.room.clone();
+        // Leaving twice does nothing.
+        self.channel.handle.tell(Ask::Wish {
+            room,
+            wish: Wish::Exit(self.whose),
+            answer: oneshot::channel().0,
+        });
     }
 }
