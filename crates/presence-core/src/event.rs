@@ -350,19 +350,23 @@ pub struct Move {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pointer {
     /// The distance from the left edge.
-    #[cfg_attr(
-        feature = "serde",
-        serde(deserialize_with = "crate::serialized::finite")
-    )]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "finite"))]
     pub x: f64,
     /// The distance from the top edge.
-    #[cfg_attr(
-        feature = "serde",
-        serde(deserialize_with = "crate::serialized::finite")
-    )]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "finite"))]
     pub y: f64,
     /// Whether clients are to draw the cursor.
     pub visible: bool,
+}
+
+/// Reads a number that is neither infinite nor NaN.
+#[cfg(feature = "serde")]
+fn finite<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let number: f64 = serde::Deserialize::deserialize(from)?;
+    match number.is_finite() {
+        true => Ok(number),
+        false => Err(serde::de::Error::custom("a position must be finite")),
+    }
 }
 
 /// A range of text, counted in a unit that the application chooses.

@@ -16,13 +16,13 @@ pub struct Look {
     /// The person's custom message, if they have one.
     #[cfg_attr(
         feature = "serde",
-        serde(default, deserialize_with = "crate::serialized::message")
+        serde(default, deserialize_with = "crate::status::read_message")
     )]
     pub message: Option<Arc<str>>,
     /// The person's emoji, if they have one.
     #[cfg_attr(
         feature = "serde",
-        serde(default, deserialize_with = "crate::serialized::emoji")
+        serde(default, deserialize_with = "crate::status::read_emoji")
     )]
     pub emoji: Option<Arc<str>>,
 }

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use serde::de::{Error as _, Unexpected, Visitor};
+use serde::de::{Error as _, Visitor};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -13,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::activity::Activity;
 use crate::{
     ChannelId, Chosen, DeviceId, DeviceKind, Meta, Order, Payload, Reason, SessionId, Shown,
-    StatusError, Timestamp, UserId, Visible, Watching, WorkspaceId, checked_emoji, checked_message,
+    Timestamp, UserId, Visible, Watching, WorkspaceId,
 };
 
 /// What is written as a text by `as_str`, and read by `FromStr`.
@@ -154,38 +153,5 @@ impl<'de> Deserialize<'de> for Payload {
             false => Payload::from_json(String::deserialize(from)?),
         };
         payload.map_err(D::Error::custom)
-    }
-}
-
-/// Reads a message that people may choose.
-pub(crate) fn message<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<str>>, D::Error> {
-    words(from, "message", checked_message)
-}
-
-/// Reads an emoji that people may choose.
-pub(crate) fn emoji<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<str>>, D::Error> {
-    words(from, "emoji", checked_emoji)
-}
-
-fn words<'de, D: Deserializer<'de>>(
-    from: D,
-    what: &str,
-    check: fn(&str) -> Result<Option<Arc<str>>, StatusError>,
-) -> Result<Option<Arc<str>>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(from)? else {
-        return Ok(None);
-    };
-    check(&text).map_err(|why| D::Error::custom(format_args!("the {what} {why}")))
-}
-
-/// Reads a number that is neither infinite nor NaN.
-pub(crate) fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    let number = f64::deserialize(from)?;
-    match number.is_finite() {
-        true => Ok(number),
-        false => Err(D::Error::invalid_value(
-            Unexpected::Float(number),
-            &"a finite number",
-        )),
     }
 }
