@@ -9,11 +9,11 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::ending::{Ended, Refused};
+use crate::people::Known;
 use crate::place::{self, Wish};
 use crate::requests::{Again, Request};
 use crate::room::{Room, Rooms};
-use crate::user::Known;
-use crate::window::{Pane, Rows};
+use crate::windows::{Pane, Rows};
 use crate::wire::event::{self, Own};
 use crate::wire::{Command, Event, TopicId};
 use crate::{Difference, PresenceError};

@@ -70,9 +70,11 @@ pub use self::{
     options::{Options, Protocol},
     pace::{Rate, Rates},
     presence::{Builder, Events, Presence},
-    room::{Channel, Entered, RoomState, Stay, Workspace},
+    room::{Channel, Entered, RoomState, Workspace},
+    stays::Stay,
     user::{Follow, User},
-    window::{Rows, Window, WindowState},
+    window::Window,
+    windows::{Rows, WindowState},
 };
 
 /// The examples of `README.md`, compiled with the doc tests.

@@ -1,15 +1,14 @@
 //! The people whose status is followed: what we want, and what the gateway has been told on this connection.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::PresenceError;
 use crate::pace::Class;
-use crate::requests::Outbox;
-use crate::user::Known;
+use crate::requests::{Ids, Outbox};
 use crate::wire::event::Status;
 use crate::wire::{ErrorCode, Have, Target, command};
 
@@ -22,8 +21,22 @@ const IDS_BYTES_MAX: usize = 16 * 1024;
 /// Where the outcome of a wish is sent.
 pub(crate) type Answer = oneshot::Sender<Result<(), PresenceError>>;
 
-/// Some people, by their ids.
-pub(crate) type Ids = BTreeSet<Arc<str>>;
+/// What one who follows a person knows of them.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Tells this one from others who follow the same person.
+    pub(crate) number: u64,
+    pub(crate) id: Arc<str>,
+    pub(crate) seen: watch::Sender<Seen>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) status: Option<Arc<Status>>,
+    pub(crate) live: bool,
+    /// Set when nothing more will come.
+    pub(crate) error: Option<PresenceError>,
+}
 
 /// Everybody whose status is followed.
 #[derive(Debug, Default)]
@@ -271,7 +284,7 @@ impl Person {
         })
     }
 
-    fn show(&self, change: impl Fn(&mut crate::user::Seen)) {
+    fn show(&self, change: impl Fn(&mut Seen)) {
         self.known
             .iter()
             .for_each(|it| it.seen.send_modify(&change));

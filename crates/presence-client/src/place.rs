@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::requests::{Outbox, Told};
-use crate::room::{Room, RoomState, Stay};
-use crate::stays::{Stays, Whose};
+use crate::room::{Room, RoomState};
+use crate::stays::{Stay, Stays, Whose};
 use crate::wire::{Command, ErrorCode, Event, Have, Json, Mode, Target, TopicId, command};
 use crate::{Difference, Gap, Picture, PresenceError, PresenceEvent};
 

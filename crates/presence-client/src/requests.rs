@@ -1,6 +1,7 @@
 //! Commands on their way: those that wait for a connection, and those that wait for their answer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,8 +9,6 @@ use tokio::time::Instant;
 
 use crate::PresenceError;
 use crate::pace::{Class, Pace, Rates};
-use crate::people::Ids;
-use crate::windows::Number;
 use crate::wire::event;
 use crate::wire::{Command, Event, Json, Mode, Ref, TopicId};
 
@@ -55,6 +54,12 @@ pub(crate) struct Request {
     pub(crate) again: Again,
     pub(crate) answer: Answer,
 }
+
+/// Some people, by their ids.
+pub(crate) type Ids = BTreeSet<Arc<str>>;
+
+/// A window as the gateway knows it: its place, and its number there.
+pub(crate) type Number = (TopicId, u32);
 
 /// What waits for an answer of the gateway.
 #[derive(Debug)]

@@ -8,8 +8,7 @@ use tokio::sync::{oneshot, watch};
 use crate::handle::{Ask, Handle};
 use crate::place::Wish;
 use crate::requests::Again;
-use crate::stays::Whose;
-use crate::window::{Rows, Window};
+use crate::stays::{Stay, Whose};
 use crate::wire::event::Page;
 use crate::wire::{Command, Event, Json, Mode, TopicId, command};
 use crate::{Picture, PresenceError};
@@ -20,7 +19,7 @@ use crate::{Picture, PresenceError};
 /// the same channel. A handle keeps the connection, as a clone of the [`Presence`](crate::Presence) does.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    handle: Handle,
+    pub(crate) handle: Handle,
     room: Arc<Room>,
 }
 
@@ -28,39 +27,8 @@ pub struct Channel {
 /// [`Presence::workspace`](crate::Presence::workspace).
 #[derive(Clone, Debug)]
 pub struct Workspace {
-    handle: Handle,
+    pub(crate) handle: Handle,
     room: Arc<Room>,
-}
-
-/// How to be in a channel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stay {
-    /// What this session says about itself in the channel: a JSON object of up to
-    /// [`meta_bytes_max`](crate::wire::event::Limits::meta_bytes_max) bytes. Its `name`, `color` and `avatar` are what others
-    /// see. `None` is the empty object.
-    pub meta: Option<Json>,
-    /// How to watch the channel too; `None` does not watch it.
-    pub watch: Option<Mode>,
-}
-
-impl Default for Stay {
-    /// Without meta, and with the whole list of people.
-    fn default() -> Self {
-        Stay {
-            meta: None,
-            watch: Some(Mode::Full),
-        }
-    }
-}
-
-impl From<Json> for Stay {
-    /// With this meta, and with the whole list of people.
-    fn from(meta: Json) -> Self {
-        Stay {
-            meta: Some(meta),
-            ..Stay::default()
-        }
-    }
 }
 
 /// What is known of a channel or a workspace.
@@ -224,18 +192,6 @@ macro_rules! watchable {
             /// Says why not; see [`PresenceError`].
             pub async fn unwatch(&self) -> Result<(), PresenceError> {
                 self.handle.wish(&self.room, Wish::Unwatch).await
-            }
-
-            /// Shows a few rows of the people, however many they are, and then only what changes in them: for places that are too
-            /// large to be listed in whole. It needs neither a join nor a watch.
-            ///
-            /// Returns when the gateway has agreed; the rows come after that. Dropping the window closes it.
-            ///
-            /// # Errors
-            ///
-            /// Says why not; see [`PresenceError`]. Then there is no window.
-            pub async fn window(&self, rows: Rows) -> Result<Window, PresenceError> {
-                Window::open(&self.handle, self.room.id(), rows).await
             }
 
             /// One page of the people, for a place that is too large to be listed in whole: at most `limit` (1 to 1,000; `None`

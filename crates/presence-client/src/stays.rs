@@ -1,7 +1,37 @@
 //! Who of this program wants to be in a channel. Pure: what follows from it is told by others.
 
-use crate::room::Stay;
 use crate::wire::{Json, Mode};
+
+/// How to be in a channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stay {
+    /// What this session says about itself in the channel: a JSON object of up to
+    /// [`meta_bytes_max`](crate::wire::event::Limits::meta_bytes_max) bytes. Its `name`, `color` and `avatar` are what others
+    /// see. `None` is the empty object.
+    pub meta: Option<Json>,
+    /// How to watch the channel too; `None` does not watch it.
+    pub watch: Option<Mode>,
+}
+
+impl Default for Stay {
+    /// Without meta, and with the whole list of people.
+    fn default() -> Self {
+        Stay {
+            meta: None,
+            watch: Some(Mode::Full),
+        }
+    }
+}
+
+impl From<Json> for Stay {
+    /// With this meta, and with the whole list of people.
+    fn from(meta: Json) -> Self {
+        Stay {
+            meta: Some(meta),
+            ..Stay::default()
+        }
+    }
+}
 
 /// Whose wish a stay is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

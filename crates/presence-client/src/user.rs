@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::PresenceError;
 use crate::handle::{Ask, Handle};
+use crate::people::{Known, Seen};
 use crate::pulled::Pulled;
 use crate::wire::event::Status;
 
@@ -115,23 +116,6 @@ impl Drop for Follow {
         let (id, number) = (self.known.id.clone(), self.known.number);
         self.handle.tell(Ask::Unfollow { id, number });
     }
-}
-
-/// What one who follows a person knows of them.
-#[derive(Debug)]
-pub(crate) struct Known {
-    /// Tells this one from others who follow the same person.
-    pub(crate) number: u64,
-    pub(crate) id: Arc<str>,
-    pub(crate) seen: watch::Sender<Seen>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) status: Option<Arc<Status>>,
-    pub(crate) live: bool,
-    /// Set when nothing more will come.
-    pub(crate) error: Option<PresenceError>,
 }
 
 /// How far the statuses of one person have been read.

@@ -3,20 +3,104 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::PresenceError;
-use crate::requests::Outbox;
-use crate::window::{Pane, Rows};
+use crate::requests::{Number, Outbox};
 use crate::wire::event::{User, Window, WindowChanges};
-use crate::wire::{ErrorCode, Event, TopicId, command};
+use crate::wire::{After, ErrorCode, Event, Order, TopicId, command};
 
 /// Where the outcome of a wish is sent.
 type Answer = oneshot::Sender<Result<(), PresenceError>>;
 
-/// A window as the gateway knows it: its place, and its number there.
-pub(crate) type Number = (TopicId, u32);
+/// Which rows of a list of people a [`Window`](crate::Window) shows. The default is the first 50, in the order in which they joined.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// The order of the people; `None` means [`Order::Name`] with a prefix, and otherwise [`Order::Joined`].
+    pub order: Option<Order>,
+    /// What names begin with, in upper or lower case, up to 256 bytes; only by name.
+    pub prefix: Option<String>,
+    /// After whom the rows begin; `None` means at the first one.
+    pub after: Option<After>,
+    /// How many rows there are, 1 to 50; `None` means 50.
+    pub limit: Option<u64>,
+}
+
+impl Rows {
+    /// The first rows in the order in which people joined.
+    pub fn joined() -> Self {
+        Rows {
+            order: Some(Order::Joined),
+            ..Rows::default()
+        }
+    }
+
+    /// The first rows by name.
+    pub fn by_name() -> Self {
+        Rows {
+            order: Some(Order::Name),
+            ..Rows::default()
+        }
+    }
+
+    /// The people whose name begins with `prefix`, by name.
+    pub fn named(prefix: &str) -> Self {
+        Rows {
+            prefix: Some(prefix.to_owned()),
+            ..Rows::by_name()
+        }
+    }
+
+    /// The same with at most this many rows.
+    pub fn limit(self, limit: u64) -> Self {
+        Rows {
+            limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// The same from after `user` on: the next page, if they are the last of this one.
+    pub fn after(self, user: &User) -> Self {
+        let is_by_name = match self.order {
+            Some(order) => order == Order::Name,
+            None => self.prefix.is_some(),
+        };
+        let name = || user.name.as_ref().unwrap_or(&user.id).to_string();
+        let after = After {
+            joined_at: (!is_by_name).then_some(user.joined_at),
+            name: is_by_name.then(name),
+            user_id: Some(user.id.to_string()),
+        };
+        Rows {
+            after: Some(after),
+            ..self
+        }
+    }
+}
+
+/// What a [`Window`](crate::Window) shows.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct WindowState {
+    /// The people in the window, in its order; each with at most 4 of their sessions.
+    pub users: Arc<[User]>,
+    /// How many people are in the whole list.
+    pub count: u64,
+    /// Whether the rows are up to date. They are not until the first ones came, and while the connection is away.
+    pub live: bool,
+    /// Why the window was refused or closed for good.
+    pub error: Option<PresenceError>,
+}
+
+/// What a window shows, shared between its handle and the task that keeps it right.
+#[derive(Debug)]
+pub(crate) struct Pane {
+    /// Tells this window from all others of the client.
+    pub(crate) number: u64,
+    pub(crate) place: TopicId,
+    pub(crate) state: watch::Sender<WindowState>,
+}
 
 /// All windows of a client.
 #[derive(Debug, Default)]
