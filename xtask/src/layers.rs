@@ -99,7 +99,7 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-/// Pure: what it ships depends on nothing but [`DATA`].
+/// Pure: what it ships depends on nothing but [`DATA`], and with a feature on [`FORMATS`].
 const CORE: &str = "presence-core";
 
 /// Real servers for tests: what is shipped does not know it.
@@ -107,6 +107,9 @@ const TESTKIT: &str = "presence-testkit";
 
 /// Tables that follow a standard, which the core may read: no code to speak of, and no input or output.
 const DATA: &[&str] = &["emojis"];
+
+/// How its types are written, which the core may use behind a feature that is off by default.
+const FORMATS: &[&str] = &["serde", "serde_json"];
 
 /// What is wrong, a line each.
 pub(crate) fn check(packages: &[Package]) -> Vec<String> {
@@ -129,7 +132,7 @@ fn check_package(package: &Package, packages: &[Package]) -> Vec<String> {
         let ours = packages.iter().any(|package| package.name == used);
         let in_tests = if dependency.dev { "the tests of " } else { "" };
         if name == CORE && !dependency.dev {
-            if DATA.contains(&used) {
+            if DATA.contains(&used) || dependency.optional && FORMATS.contains(&used) {
                 continue;
             }
             wrong.push(format!(
@@ -175,8 +178,11 @@ xtask             -> anyhow
     #[test]
     fn the_core_ships_with_tables_of_data_and_no_other_dependency() {
         check_arrows(
-            "presence-core -> emojis serde",
-            &["presence-core depends on serde: it must stay free of dependencies"],
+            "presence-core -> emojis serde serde_json? tokio?",
+            &[
+                "presence-core depends on serde: it must stay free of dependencies",
+                "presence-core depends on tokio: it must stay free of dependencies",
+            ],
         );
     }
 
@@ -242,7 +248,7 @@ xtask            -> presence-testkit
         );
     }
 
-    /// Lines of `crate -> what it ships with => what its tests use`.
+    /// Lines of `crate -> what it ships with => what its tests use`, with a `?` behind what is optional.
     #[track_caller]
     fn check_arrows(arrows: &str, expected: &[&str]) {
         let packages: Vec<Package> = arrows
@@ -263,8 +269,9 @@ xtask            -> presence-testkit
                 "->" => dev = false,
                 "=>" => dev = true,
                 name => dependencies.push(Dependency {
-                    name: name.to_owned(),
+                    name: name.trim_end_matches('?').to_owned(),
                     dev,
+                    optional: name.ends_with('?'),
                 }),
             }
         }

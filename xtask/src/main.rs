@@ -9,6 +9,7 @@ mod layers;
 mod links;
 
 mod fuzz;
+mod semver;
 mod web;
 
 mod programs;
@@ -86,6 +87,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         checks: Vec<String>,
     },
+    /// Changes of the public API that would break its users, since the commit in xtask/semver-baseline; needs cargo-semver-checks
+    Semver {
+        /// More for cargo-semver-checks
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -117,6 +124,7 @@ fn perform(chore: &Chore) -> Result<ExitCode> {
         Chore::Fuzz(wanted) => fuzz::fuzz(workspace, wanted)?,
         Chore::Web => web::bundle(workspace)?,
         Chore::Deny { checks } => deny(workspace, checks)?,
+        Chore::Semver { args } => semver::check(workspace, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -198,6 +206,7 @@ mod tests {
             ),
             ("bench -- --quick users", "--quick users"),
             ("deny advisories", "advisories"),
+            ("semver --verbose", "--verbose"),
         ] {
             let words = ["cargo xtask"].into_iter().chain(line.split(' '));
             let args = match Args::try_parse_from(words).map(|it| it.chore) {
@@ -206,6 +215,7 @@ mod tests {
                     | Chore::Load { args }
                     | Chore::Chaos { args }
                     | Chore::Cluster { args }
+                    | Chore::Semver { args }
                     | Chore::Deny { checks: args },
                 )) => args,
                 other => panic!("{line}: {:?}", other.err()),

@@ -150,8 +150,7 @@ fn fmt(workspace: &Workspace, _: bool) -> Result<()> {
 }
 
 /// The optional features, which lint and tests compile in. What is released is built without them, by the steps that run it.
-const FEATURES: &str =
-    "--features presence-gateway/otel,presence-native/axum,presence-native/tungstenite";
+const FEATURES: &str = "--features presence-core/serde,presence-gateway/otel,presence-native/axum,presence-native/tungstenite";
 
 fn lint(workspace: &Workspace, _: bool) -> Result<()> {
     tools::clippy(workspace)?;

@@ -50,6 +50,16 @@ pub(crate) fn cargo_fuzz(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
+/// # Errors
+///
+/// cargo-semver-checks is missing.
+pub(crate) fn cargo_semver_checks(workspace: &Workspace) -> Result<()> {
+    answer(cargo(workspace, "semver-checks --version")).context(
+        "cargo-semver-checks is missing; get it with `cargo install --locked cargo-semver-checks`",
+    )?;
+    Ok(())
+}
+
 /// Whether cargo-nextest is installed; says so if not, since `cargo test` is slower.
 pub(crate) fn has_nextest(workspace: &Workspace) -> bool {
     let found = answer(cargo(workspace, "nextest --version")).is_some();

@@ -35,6 +35,8 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// Only for tests, examples and benches.
     pub(crate) dev: bool,
+    /// Only with a feature that asks for it.
+    pub(crate) optional: bool,
 }
 
 impl Workspace {
@@ -98,6 +100,7 @@ impl Dependency {
         Ok(Dependency {
             name: text(dependency, "name")?,
             dev: dependency["kind"] == "dev",
+            optional: dependency["optional"] == true,
         })
     }
 }

@@ -27,6 +27,7 @@ const FINAL_CODES: &[u16] = &[
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Ended {
     /// The close code of the WebSocket (1000 to 4999, see `docs/protocol.md`), or the HTTP status (below 600) if the gateway refused the
     /// upgrade; `None` if the connection broke, or if there was none.

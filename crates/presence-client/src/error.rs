@@ -56,6 +56,14 @@ impl PresenceError {
         })
     }
 
+    /// After what time to send the same again, if the gateway refused it because it came too fast. It has done nothing then.
+    pub(crate) fn too_fast(&self) -> Option<Duration> {
+        match self {
+            PresenceError::Refused(it) if it.code == ErrorCode::RateLimited => self.retry_after(),
+            _ => None,
+        }
+    }
+
     /// After what time to try again, if the refusal says "later" and not "no".
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         let PresenceError::Refused(it) = self else {
@@ -78,6 +86,7 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// Why a client could not connect.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The URL is neither `ws://host:port/path` nor `wss://host:port/path`.
     #[error("neither a ws:// nor a wss:// URL: {0}")]
@@ -105,6 +114,7 @@ pub enum ConnectError {
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Ending {
     /// The gateway closed the connection.
     Closed {
@@ -121,6 +131,7 @@ pub enum Ending {
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// The gateway refused the command.
     #[error("{}: {}", .0.code, .0.message)]

@@ -1,6 +1,7 @@
 //! What an app's handles and the task of a connection share: where the connection stands, what happens, and the way to the task.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,15 +9,18 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::ending::{Ended, Refused};
+use crate::people::Known;
 use crate::place::{self, Wish};
 use crate::requests::{Again, Request};
 use crate::room::{Room, Rooms};
+use crate::windows::{Pane, Rows};
 use crate::wire::event::{self, Own};
 use crate::wire::{Command, Event, TopicId};
 use crate::{Difference, PresenceError};
 
 /// Where a connection stands.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Connection {
     /// The client tries to connect for the first time.
     Connecting(Trying),
@@ -30,6 +34,7 @@ pub enum Connection {
 
 /// An attempt to connect.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Trying {
     /// How many attempts have failed since the client was last connected for 2 s.
     pub attempt: u32,
@@ -119,6 +124,25 @@ pub(crate) enum Ask {
         answer: place::Answer,
     },
     Request(Request),
+    Follow {
+        known: Arc<Known>,
+        answer: place::Answer,
+    },
+    Unfollow {
+        id: Arc<str>,
+        number: u64,
+    },
+    OpenWindow {
+        pane: Arc<Pane>,
+        rows: Rows,
+        answer: place::Answer,
+    },
+    MoveWindow {
+        pane: Arc<Pane>,
+        rows: Rows,
+        answer: place::Answer,
+    },
+    CloseWindow(Arc<Pane>),
     /// The app has a fresh token.
     Keep(String),
     Close(oneshot::Sender<()>),
@@ -128,6 +152,8 @@ pub(crate) enum Ask {
 #[derive(Clone)]
 pub(crate) struct Handle {
     pub(crate) asks: mpsc::Sender<Ask>,
+    /// What was dropped and is over now. There is no more of it than of what was asked for.
+    pub(crate) drops: mpsc::UnboundedSender<Ask>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) command_max: Duration,
 }
@@ -180,6 +206,12 @@ impl Handle {
         }
     }
 
+    /// Asks for what nobody waits for: the end of something that was dropped.
+    pub(crate) fn tell(&self, ask: Ask) {
+        // A task that has ended has ended it.
+        let _ = self.drops.send(ask);
+    }
+
     /// Waits until the connection is closed for good, and says why it was.
     pub(crate) async fn closed(&self) -> PresenceError {
         let mut connections = self.shared.connection.subscribe();
@@ -195,11 +227,17 @@ pub(crate) struct Shared {
     pub(crate) own: watch::Sender<Option<Arc<Own>>>,
     pub(crate) hello: watch::Sender<Option<Arc<event::Hello>>>,
     pub(crate) rooms: Arc<Rooms>,
+    pub(crate) numbers: AtomicU64,
     /// `None` once no more events will come.
     pub(crate) events: Mutex<Option<broadcast::Sender<PresenceEvent>>>,
 }
 
 impl Shared {
+    /// A number that nothing else of this client has.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn events(
         &self,
     ) -> std::sync::MutexGuard<'_, Option<broadcast::Sender<PresenceEvent>>> {

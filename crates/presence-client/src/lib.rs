@@ -22,12 +22,20 @@ mod error;
 #[cfg(feature = "client")]
 mod handle;
 #[cfg(feature = "client")]
+mod line;
+#[cfg(feature = "client")]
 mod options;
+#[cfg(feature = "client")]
+mod pace;
+#[cfg(feature = "client")]
+mod people;
 mod picture;
 #[cfg(feature = "client")]
 mod place;
 #[cfg(feature = "client")]
 mod presence;
+#[cfg(feature = "client")]
+mod pulled;
 #[cfg(feature = "client")]
 mod requests;
 #[cfg(feature = "client")]
@@ -35,11 +43,19 @@ mod room;
 #[cfg(feature = "client")]
 mod security;
 #[cfg(feature = "client")]
+mod stays;
+#[cfg(feature = "client")]
 mod task;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "client")]
 mod token;
+#[cfg(feature = "client")]
+mod user;
+#[cfg(feature = "client")]
+mod window;
+#[cfg(feature = "client")]
+mod windows;
 
 pub use presence_protocol as wire;
 
@@ -52,8 +68,13 @@ pub use self::{
     error::{ConnectError, Ending, PresenceError, RequestError},
     handle::{Connection, PresenceEvent, Trouble, Trying},
     options::{Options, Protocol},
+    pace::{Rate, Rates},
     presence::{Builder, Events, Presence},
-    room::{Channel, RoomState, Stay, Workspace},
+    room::{Channel, Entered, RoomState, Workspace},
+    stays::Stay,
+    user::{Follow, User},
+    window::Window,
+    windows::{Rows, WindowState},
 };
 
 /// The examples of `README.md`, compiled with the doc tests.

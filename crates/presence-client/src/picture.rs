@@ -23,6 +23,7 @@ pub struct Picture {
 
 /// A change of the picture that an event has made.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Difference {
     /// A user has joined, or is listed for the first time.
     Joined(User),

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::requests::{Outbox, Told};
-use crate::room::{Room, RoomState, Stay};
+use crate::room::{Room, RoomState};
+use crate::stays::{Stay, Stays, Whose};
 use crate::wire::{Command, ErrorCode, Event, Have, Json, Mode, Target, TopicId, command};
 use crate::{Difference, Gap, Picture, PresenceError, PresenceEvent};
 
@@ -24,7 +25,8 @@ pub(crate) type Answer = oneshot::Sender<Result<(), PresenceError>>;
 /// What an app wants of a place.
 #[derive(Debug)]
 pub(crate) enum Wish {
-    Join(Stay),
+    Join(Whose, Stay),
+    Exit(Whose),
     Update(Json),
     Leave,
     Watch(Mode),
@@ -35,8 +37,8 @@ pub(crate) enum Wish {
 #[derive(Debug)]
 pub(crate) struct Place {
     room: Arc<Room>,
-    /// How we want to be in it, if we do.
-    join: Option<Stay>,
+    /// Who wants to be in it, and how.
+    stays: Stays,
     /// How we want to watch it without being in it.
     watch: Option<Mode>,
     told_joined: bool,
@@ -60,7 +62,7 @@ impl Place {
     pub(crate) fn new(room: Arc<Room>) -> Self {
         Place {
             room,
-            join: None,
+            stays: Stays::default(),
             watch: None,
             told_joined: false,
             told_meta: None,
@@ -82,7 +84,7 @@ impl Place {
 
     /// Whether nothing is wanted of the place and the gateway need not be told anything.
     pub(crate) fn is_done(&self) -> bool {
-        self.join.is_none()
+        self.stays.is_empty()
             && self.watch.is_none()
             && !self.told_joined
             && !self.inside
@@ -100,17 +102,19 @@ impl Place {
     /// The app wants something else from now on. [`tell`](Self::tell) says it to the gateway.
     pub(crate) fn wish(&mut self, wish: Wish, answer: Answer) {
         match wish {
-            Wish::Join(stay) => self.join = Some(stay),
-            Wish::Update(meta) => match &mut self.join {
-                Some(stay) => stay.meta = Some(meta),
-                None => {
+            // Whoever has given up has dropped what they would be in with.
+            Wish::Join(Whose::Entered(_), _) if answer.is_closed() => {}
+            Wish::Join(whose, stay) => self.stays.add(whose, stay),
+            Wish::Exit(whose) => self.stays.remove(whose),
+            Wish::Update(meta) => {
+                if !self.stays.update(meta) {
                     let first = "join the channel first";
                     let error = PresenceError::refused(ErrorCode::NotJoined, first);
                     let _ = answer.send(Err(error));
                     return;
                 }
-            },
-            Wish::Leave => self.join = None,
+            }
+            Wish::Leave => self.stays.clear(),
             Wish::Watch(mode) => self.watch = Some(mode),
             Wish::Unwatch => self.watch = None,
         }
@@ -126,7 +130,7 @@ impl Place {
 
     /// Whether a wish needs no gateway: there is nothing to undo.
     pub(crate) fn settle_offline(&mut self) {
-        if self.join.is_none() && self.watch.is_none() && !self.inside {
+        if self.stays.is_empty() && self.watch.is_none() && !self.inside {
             self.reset();
             self.waiting.drain(..).for_each(|it| drop(it.send(Ok(()))));
         }
@@ -160,14 +164,15 @@ impl Place {
 
     /// What this connection has yet to be told. From now on it counts as told.
     fn untold(&mut self) -> Vec<(Told, Command)> {
-        let mode = match &self.join {
+        let join = self.stays.wish();
+        let mode = match &join {
             Some(stay) if stay.watch.is_some() => stay.watch,
             _ => self.watch,
         };
         let mut untold = Vec::new();
-        if let (Some(stay), TopicId::Channel(id)) = (&self.join, self.room.id()) {
+        if let (Some(stay), TopicId::Channel(id)) = (join, self.room.id()) {
             let channel = id.to_string();
-            let meta = stay.meta.clone();
+            let meta = stay.meta;
             if !self.told_joined {
                 let join = command::Join {
                     ref_: None,
@@ -185,9 +190,9 @@ impl Place {
                 let update = command::Update {
                     ref_: None,
                     channel,
-                    meta: meta.unwrap_or_else(|| Json::checked("{}".into())),
+                    meta: meta.clone().unwrap_or_else(|| Json::checked("{}".into())),
                 };
-                untold.push((Told::Update { before }, update.into()));
+                untold.push((Told::Update { meta, before }, update.into()));
             }
         } else if let (true, TopicId::Channel(id)) = (self.told_joined, self.room.id()) {
             let leave = command::Leave {
@@ -297,13 +302,16 @@ impl Place {
             Told::Join => {
                 (self.told_joined, self.told_mode) = (false, None);
                 if is_final {
-                    (self.join, self.inside) = (None, false);
+                    self.stays.clear();
+                    self.inside = false;
                 }
             }
-            Told::Update { before } => {
-                self.told_meta.clone_from(before);
-                if let (true, Some(stay)) = (is_final, &mut self.join) {
-                    stay.meta.clone_from(before);
+            Told::Update { meta, before } => {
+                if self.told_meta == *meta {
+                    self.told_meta.clone_from(before);
+                }
+                if is_final {
+                    self.stays.forget_meta(meta, before);
                 }
             }
             Told::Leave => self.told_joined = true,
@@ -311,9 +319,7 @@ impl Place {
                 self.told_mode = None;
                 if is_final {
                     self.watch = None;
-                    if let Some(stay) = &mut self.join {
-                        stay.watch = None;
-                    }
+                    self.stays.forget_watch();
                 }
             }
             Told::Unwatch { before } => self.told_mode = *before,
@@ -446,7 +452,7 @@ impl Place {
     pub(crate) fn online(&mut self, restored: bool, out: &mut Outbox) {
         self.inside &= restored;
         // Left while the connection was away: the gateway is yet to be told.
-        self.told_joined = self.inside && self.join.is_none();
+        self.told_joined = self.inside && self.stays.is_empty();
         self.tell(out);
     }
 
@@ -464,7 +470,8 @@ impl Place {
 
     /// The gateway has removed us: asking again would be refused every time.
     pub(crate) fn removed(&mut self) {
-        (self.join, self.watch, self.inside) = (None, None, false);
+        self.stays.clear();
+        (self.watch, self.inside) = (None, false);
         (self.told_joined, self.told_meta, self.told_mode) = (false, None, None);
         (self.retry_at, self.heal_at) = (None, None);
         self.reset();

@@ -2,16 +2,24 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::Stream;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::handle::{Ask, Connection, Handle, PresenceEvent, Shared, Trying, strange};
+use crate::pace::Rates;
+use crate::pulled::Pulled;
 use crate::requests::Again;
 use crate::room::{Channel, Workspace};
 use crate::task::{Settings, Task};
 use crate::token::Tokens;
+use crate::user::User;
 use crate::wire::event::{self, Own, UserStatus};
 use crate::wire::{Activity, Command, Event, TopicId, command};
 use crate::{Options, PresenceError};
@@ -46,24 +54,42 @@ pub struct Presence {
 }
 
 /// The events of a connection, from when [`Presence::events`] was called. It ends after [`Connection::Closed`].
+///
+/// It is a [`Stream`] of the crate `futures`, whose adapters apply: `events.filter(…)`, `select(…)`.
 #[derive(Debug)]
-pub struct Events {
-    receiver: broadcast::Receiver<PresenceEvent>,
-}
+pub struct Events(Pulled<broadcast::Receiver<PresenceEvent>, PresenceEvent>);
 
 impl Events {
+    fn of(receiver: broadcast::Receiver<PresenceEvent>) -> Self {
+        Events(Pulled::new(receiver, |mut receiver| {
+            Box::pin(async move {
+                let event = match receiver.recv().await {
+                    Ok(event) => Some(event),
+                    Err(RecvError::Lagged(missing)) => Some(PresenceEvent::Lagged(missing)),
+                    Err(RecvError::Closed) => None,
+                };
+                (receiver, event)
+            })
+        }))
+    }
+
     /// The next event; `None` after the connection was closed for good. Dropping the future loses nothing.
     ///
     /// [`events_max`](Builder::events_max) events wait for a reader. Then the oldest are dropped, and a
     /// [`PresenceEvent::Lagged`] comes in their place.
     pub async fn next(&mut self) -> Option<PresenceEvent> {
-        match self.receiver.recv().await {
-            Ok(event) => Some(event),
-            Err(broadcast::error::RecvError::Lagged(missing)) => {
-                Some(PresenceEvent::Lagged(missing))
-            }
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
+        std::future::poll_fn(|context| self.0.poll_next(context)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = PresenceEvent;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<PresenceEvent>> {
+        self.0.poll_next(context)
     }
 }
 
@@ -92,6 +118,7 @@ impl Builder {
                 options,
                 opening_max: Self::OPENING_MAX,
                 answer_max: Self::ANSWER_MAX,
+                rates: Rates::default(),
             },
             command_max: Self::COMMAND_MAX,
             events_max: Self::EVENTS_MAX,
@@ -128,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// How often commands are sent at most. The default is what a gateway accepts that is configured with no rates.
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.settings.rates = rates;
+        self
+    }
+
     /// How many events wait for a reader of [`Presence::events`], rounded up to a power of two and at least 1.
     pub fn events_max(mut self, events_max: usize) -> Self {
         self.events_max = events_max.clamp(1, 1 << 20);
@@ -151,13 +184,16 @@ impl Builder {
             own: watch::Sender::new(None),
             hello: watch::Sender::new(None),
             rooms: Arc::default(),
+            numbers: AtomicU64::new(1),
             events: Mutex::new(Some(events)),
         });
         let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let (drops, dropped) = mpsc::unbounded_channel();
         let command_max = self.command_max;
-        tokio::spawn(Task::new(self.settings, asked, shared.clone()).run());
+        tokio::spawn(Task::new(self.settings, asked, dropped, shared.clone()).run());
         let handle = Handle {
             asks,
+            drops,
             shared,
             command_max,
         };
@@ -213,7 +249,7 @@ impl Presence {
             Some(events) => events.subscribe(),
             None => broadcast::channel(1).1,
         };
-        Events { receiver }
+        Events::of(receiver)
     }
 
     /// The last hello of the gateway: your user id, your session, and the limits of a connection. `None` until the first one.
@@ -236,6 +272,11 @@ impl Presence {
     pub fn workspace(&self, id: &str) -> Workspace {
         let room = self.handle.shared.rooms.room(TopicId::Workspace(id.into()));
         Workspace::new(self.handle.clone(), room)
+    }
+
+    /// The person called `id`, wherever they are. Nothing is sent until they are followed.
+    pub fn user(&self, id: &str) -> User {
+        User::new(self.handle.clone(), id.into())
     }
 
     /// Changes your chosen status: what is absent stays, `null` clears.

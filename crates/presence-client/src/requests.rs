@@ -1,10 +1,14 @@
 //! Commands on their way: those that wait for a connection, and those that wait for their answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::PresenceError;
+use crate::pace::{Class, Pace, Rates};
 use crate::wire::event;
 use crate::wire::{Command, Event, Json, Mode, Ref, TopicId};
 
@@ -12,10 +16,15 @@ use crate::wire::{Command, Event, Json, Mode, Ref, TopicId};
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
     Join,
-    Update { before: Option<Json> },
+    Update {
+        meta: Option<Json>,
+        before: Option<Json>,
+    },
     Leave,
     Watch,
-    Unwatch { before: Option<Mode> },
+    Unwatch {
+        before: Option<Mode>,
+    },
 }
 
 /// How many requests wait for a connection.
@@ -46,26 +55,139 @@ pub(crate) struct Request {
     pub(crate) answer: Answer,
 }
 
+/// Some people, by their ids.
+pub(crate) type Ids = BTreeSet<Arc<str>>;
+
+/// A window as the gateway knows it: its place, and its number there.
+pub(crate) type Number = (TopicId, u32);
+
 /// What waits for an answer of the gateway.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    Request(Request),
+    /// With its place among all commands, which it keeps when it is sent again.
+    Request(Request, u64),
+    /// To watch the status of these people, or not to.
+    People(bool, Ids),
+    Window(Number),
     Place(TopicId, Told),
     /// The mending of a gap: the state that follows is the answer.
     Heal,
 }
 
+impl Asked {
+    /// The kind of the command, if it has to be kept from being sent too fast.
+    pub(crate) fn class(&self) -> Option<Class> {
+        Some(match self {
+            Asked::Request(it, _) => Class::of(&it.command),
+            Asked::Place(_, Told::Join | Told::Update { .. } | Told::Leave) => Class::Join,
+            Asked::Place(..) | Asked::People(..) | Asked::Heal => Class::Watch,
+            // Its refusal may be about the bytes of its rows, which hold up nothing else.
+            Asked::Window(_) => return None,
+        })
+    }
+}
+
 /// Commands to send, and those that wait for their answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     next_ref: u64,
     asked: BTreeMap<u64, Asked>,
     queue: VecDeque<Request>,
-    /// To be sent in this order on the connection that is there.
-    pub(crate) commands: VecDeque<Command>,
+    /// To be sent on the connection that is there. Each has its place among all commands, in rising order.
+    commands: VecDeque<(u64, Command)>,
+    pace: Pace,
+    /// When a command that waits for its turn can be sent.
+    due: Option<Instant>,
 }
 
 impl Outbox {
+    pub(crate) fn new(rates: Rates) -> Self {
+        Outbox {
+            next_ref: 0,
+            asked: BTreeMap::new(),
+            queue: VecDeque::new(),
+            commands: VecDeque::new(),
+            pace: Pace::new(rates),
+            due: None,
+        }
+    }
+
+    /// The next command that may be sent at `now`. Commands of one kind keep their order, and what is done in a channel comes after
+    /// joining it and before leaving it. What its caller has given up is not sent any more.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Command> {
+        loop {
+            let index = self.find_next(now)?;
+            let (_, command) = self.commands.remove(index)?;
+            if !self.is_given_up(&command) {
+                return Some(command);
+            }
+            self.answered(command.ref_());
+        }
+    }
+
+    fn find_next(&mut self, now: Instant) -> Option<usize> {
+        self.due = None;
+        let (mut lanes, mut joins, mut others) = (0, BTreeSet::new(), BTreeSet::new());
+        for (index, (_, command)) in self.commands.iter().enumerate() {
+            let class = Class::of(command);
+            let channel = channel_of(command);
+            let waits = |it| joins.contains(it) || class == Class::Join && others.contains(it);
+            if lanes & class.lane() == 0 && !channel.is_some_and(waits) {
+                if self.is_given_up(command) {
+                    return Some(index);
+                }
+                match self.pace.take(now, class) {
+                    Ok(()) => return Some(index),
+                    Err(until) => self.due = self.due.into_iter().chain([until]).min(),
+                }
+            }
+            lanes |= class.lane();
+            match class {
+                Class::Join => joins.extend(channel),
+                _ => others.extend(channel),
+            }
+        }
+        None
+    }
+
+    fn is_given_up(&self, command: &Command) -> bool {
+        let asked = number(command).and_then(|it| self.asked.get(&it));
+        matches!(asked, Some(Asked::Request(it, _)) if it.answer.is_closed())
+    }
+
+    /// When [`next`](Self::next) has another command, if it had none because of the pace.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The gateway has refused a command of `class` as sent too fast: no other is sent before `wait` is over.
+    pub(crate) fn hold(&mut self, class: Class, wait: Duration) {
+        self.pace.hold(Instant::now() + wait, class);
+    }
+
+    /// Sends a request again that was refused as sent too fast, at its place among the others.
+    pub(crate) fn send_again(&mut self, request: Request, order: u64) {
+        if request.answer.is_closed() {
+            return;
+        }
+        let (number, ref_) = self.new_ref();
+        let mut command = request.command.clone();
+        command.set_ref(Some(ref_));
+        let index = self.commands.partition_point(|(it, _)| *it < order);
+        self.commands.insert(index, (order, command));
+        self.asked.insert(number, Asked::Request(request, order));
+    }
+
+    /// Watches the status of people, or ends that. Returns the reference that the answer will have.
+    pub(crate) fn watch_people(&mut self, is_watch: bool, ids: Ids, command: Command) -> u64 {
+        self.ask(Asked::People(is_watch, ids), command)
+    }
+
+    /// Opens or closes a window. Returns the reference that the answer will have.
+    pub(crate) fn tell_window(&mut self, window: Number, command: Command) -> u64 {
+        self.ask(Asked::Window(window), command)
+    }
+
     /// Tells the gateway what is wanted of a place. Returns the reference that the answer will have.
     pub(crate) fn tell(&mut self, place: &TopicId, told: Told, command: Command) -> u64 {
         self.ask(Asked::Place(place.clone(), told), command)
@@ -78,9 +200,10 @@ impl Outbox {
 
     /// Sends a heartbeat. Its answer shows that the gateway is there.
     pub(crate) fn heartbeat(&mut self) {
-        let ref_ = Some(self.new_ref().1);
+        let (number, ref_) = self.new_ref();
+        let ref_ = Some(ref_);
         let heartbeat = crate::wire::command::Heartbeat { ref_ };
-        self.commands.push_back(heartbeat.into());
+        self.commands.push_back((number, heartbeat.into()));
     }
 
     fn new_ref(&mut self) -> (u64, Ref) {
@@ -91,7 +214,7 @@ impl Outbox {
     fn ask(&mut self, asked: Asked, mut command: Command) -> u64 {
         let (number, ref_) = self.new_ref();
         command.set_ref(Some(ref_));
-        self.commands.push_back(command);
+        self.commands.push_back((number, command));
         self.asked.insert(number, asked);
         number
     }
@@ -104,13 +227,15 @@ impl Outbox {
         // Some have stopped waiting.
         if self.asked.len() >= ASKED_MAX {
             self.asked
-                .retain(|_, it| !matches!(it, Asked::Request(it) if it.answer.is_closed()));
+                .retain(|_, it| !matches!(it, Asked::Request(it, _) if it.answer.is_closed()));
         }
         self.queue.retain(|it| !it.answer.is_closed());
         let why = match online {
             true if self.asked.len() < ASKED_MAX => {
+                self.replace_older(&request.command);
                 let command = request.command.clone();
-                self.ask(Asked::Request(request), command);
+                let order = self.next_ref + 1;
+                self.ask(Asked::Request(request, order), command);
                 return;
             }
             true => PresenceError::TooMany(ASKED_MAX),
@@ -121,14 +246,33 @@ impl Outbox {
         let _ = request.answer.send(Err(why));
     }
 
+    /// Of cursors and of typing in one channel only the latest that waits is sent. The others are as good as done.
+    fn replace_older(&mut self, newer: &Command) {
+        let is_older = |it: &Command| match (it, newer) {
+            (Command::Cursor(it), Command::Cursor(newer)) => it.channel == newer.channel,
+            (Command::Typing(it), Command::Typing(newer)) => it.channel == newer.channel,
+            _ => false,
+        };
+        let Some(index) = self.commands.iter().position(|(_, it)| is_older(it)) else {
+            return;
+        };
+        let older = self.commands.remove(index);
+        let ref_ = older.as_ref().and_then(|(_, it)| it.ref_());
+        if let Some((_, Asked::Request(it, _))) = self.answered(ref_) {
+            let (ref_, result) = (None, None);
+            let _ = it.answer.send(Ok(Event::Ok(event::Ok { ref_, result })));
+        }
+    }
+
     /// What an `ok`, a `pong` or an `error` answers; `None` if it answers no command that is waited for.
     pub(crate) fn answered(&mut self, ref_: Option<&Ref>) -> Option<(u64, Asked)> {
-        let number = ref_?.as_json().parse().ok()?;
+        let number = number_of(ref_?)?;
         Some((number, self.asked.remove(&number)?))
     }
 
     /// There is a connection: what waited for one is sent.
     pub(crate) fn online(&mut self) {
+        self.pace.reset();
         for request in std::mem::take(&mut self.queue) {
             self.request(request, true);
         }
@@ -136,13 +280,16 @@ impl Outbox {
 
     /// The connection was lost: what may be repeated waits for the next one.
     pub(crate) fn lost(&mut self) {
-        self.commands.clear();
-        for (_, asked) in std::mem::take(&mut self.asked) {
-            let Asked::Request(request) = asked else {
+        let unsent = std::mem::take(&mut self.commands).into_iter();
+        let unsent: BTreeSet<u64> = unsent.filter_map(|(_, it)| number(&it)).collect();
+        self.due = None;
+        for (number, asked) in std::mem::take(&mut self.asked) {
+            let Asked::Request(request, _) = asked else {
                 continue;
             };
             match request.again {
                 Again::Always => self.queue.push_back(request),
+                Again::Once if unsent.contains(&number) => self.queue.push_back(request),
                 _ => drop(request.answer.send(Err(PresenceError::Disconnected))),
             }
         }
@@ -155,6 +302,29 @@ impl Outbox {
             let _ = request.answer.send(Err(error.clone()));
         }
     }
+}
+
+fn number_of(ref_: &Ref) -> Option<u64> {
+    ref_.as_json().parse().ok()
+}
+
+/// The number by which the answer to a command is recognised.
+fn number(command: &Command) -> Option<u64> {
+    command.ref_().and_then(number_of)
+}
+
+/// The channel that a command of somebody who is in it is about.
+fn channel_of(command: &Command) -> Option<&str> {
+    Some(match command {
+        Command::Join(it) => &it.channel,
+        Command::Update(it) => &it.channel,
+        Command::Leave(it) => it.channel.as_deref()?,
+        Command::Typing(it) => &it.channel,
+        Command::Cursor(it) => &it.channel,
+        Command::Selection(it) => &it.channel,
+        Command::Broadcast(it) => &it.channel,
+        _ => return None,
+    })
 }
 
 /// The result of a command, out of the event that answers it.

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use crate::handle::Handle;
+use crate::handle::{Ask, Handle};
 use crate::place::Wish;
 use crate::requests::Again;
+use crate::stays::{Stay, Whose};
 use crate::wire::event::Page;
 use crate::wire::{Command, Event, Json, Mode, TopicId, command};
 use crate::{Picture, PresenceError};
@@ -18,7 +19,7 @@ use crate::{Picture, PresenceError};
 /// the same channel. A handle keeps the connection, as a clone of the [`Presence`](crate::Presence) does.
 #[derive(Clone, Debug)]
 pub struct Channel {
-    handle: Handle,
+    pub(crate) handle: Handle,
     room: Arc<Room>,
 }
 
@@ -26,39 +27,8 @@ pub struct Channel {
 /// [`Presence::workspace`](crate::Presence::workspace).
 #[derive(Clone, Debug)]
 pub struct Workspace {
-    handle: Handle,
+    pub(crate) handle: Handle,
     room: Arc<Room>,
-}
-
-/// How to be in a channel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Stay {
-    /// What this session says about itself in the channel: a JSON object of up to
-    /// [`meta_bytes_max`](crate::wire::event::Limits::meta_bytes_max) bytes. Its `name`, `color` and `avatar` are what others
-    /// see. `None` is the empty object.
-    pub meta: Option<Json>,
-    /// How to watch the channel too; `None` does not watch it.
-    pub watch: Option<Mode>,
-}
-
-impl Default for Stay {
-    /// Without meta, and with the whole list of people.
-    fn default() -> Self {
-        Stay {
-            meta: None,
-            watch: Some(Mode::Full),
-        }
-    }
-}
-
-impl From<Json> for Stay {
-    /// With this meta, and with the whole list of people.
-    fn from(meta: Json) -> Self {
-        Stay {
-            meta: Some(meta),
-            ..Stay::default()
-        }
-    }
 }
 
 /// What is known of a channel or a workspace.
@@ -254,10 +224,43 @@ impl Channel {
     ///
     /// Says why not; see [`PresenceError`].
     pub async fn join(&self, stay: impl Into<Stay>) -> Result<(), PresenceError> {
-        self.handle.wish(&self.room, Wish::Join(stay.into())).await
+        let wish = Wish::Join(Whose::Join, stay.into());
+        self.handle.wish(&self.room, wish).await
     }
 
-    /// Replaces your meta in this channel.
+    /// Is in the channel until what is returned is dropped. It is counted: parts of a program that know nothing of each other share the
+    /// channel, and you leave when the last of them has left. The latest meta that was given is shown, and the whole list is watched if
+    /// any of them wants it. A [`join`](Self::join) is one more of them.
+    ///
+    /// Returns when the gateway has let you in. If this fails, nothing holds.
+    ///
+    /// ```no_run
+    /// use presence_client::Stay;
+    ///
+    /// # async fn run(presence: presence_client::Presence) -> Result<(), presence_client::PresenceError> {
+    /// let room = presence.channel("room:42");
+    /// let reading = room.enter(Stay::default()).await?;
+    /// let writing = room.enter(Stay::default()).await?;
+    /// drop(reading); // still there
+    /// writing.leave().await?; // gone
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn enter(&self, stay: impl Into<Stay>) -> Result<Entered, PresenceError> {
+        let entered = Entered {
+            whose: Whose::Entered(self.handle.shared.number()),
+            channel: self.clone(),
+        };
+        let wish = Wish::Join(entered.whose, stay.into());
+        let asked = self.handle.wish(&self.room, wish);
+        asked.await.map(|()| entered)
+    }
+
+    /// Replaces your meta in this channel. Of those who have entered it, it is the meta of whoever came last.
     ///
     /// # Errors
     ///
@@ -266,7 +269,7 @@ impl Channel {
         self.handle.wish(&self.room, Wish::Update(meta)).await
     }
 
-    /// Leaves the channel. A [`watch`](Self::watch) of your own stays.
+    /// Leaves the channel, whoever has [entered](Self::enter) it. A [`watch`](Self::watch) of your own stays.
     ///
     /// # Errors
     ///
@@ -345,5 +348,42 @@ impl Channel {
         match self.room.id() {
             TopicId::Channel(id) | TopicId::Workspace(id) => id.to_string(),
         }
+    }
+}
+
+/// One who is in a channel: it comes from [`Channel::enter`]. Dropping it leaves, if nobody else has entered.
+#[derive(Debug)]
+pub struct Entered {
+    channel: Channel,
+    whose: Whose,
+}
+
+impl Entered {
+    /// The channel.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Leaves, and waits until the gateway knows. Others who have entered stay.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; see [`PresenceError`].
+    pub async fn leave(self) -> Result<(), PresenceError> {
+        let channel = &self.channel;
+        let leave = Wish::Exit(self.whose);
+        channel.handle.wish(&channel.room, leave).await
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let room = self.channel.room.clone();
+        // Leaving twice does nothing.
+        self.channel.handle.tell(Ask::Wish {
+            room,
+            wish: Wish::Exit(self.whose),
+            answer: oneshot::channel().0,
+        });
     }
 }

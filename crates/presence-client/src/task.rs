@@ -12,30 +12,21 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::client::Client;
 use crate::ending::{Ended, Lost, Plan, backoff};
 use crate::handle::{Ask, Connection, PresenceEvent, Shared, Trouble, Trying};
+use crate::line::Line;
+use crate::pace::Rates;
+use crate::people::People;
 use crate::place::Place;
-use crate::requests::{Again, Asked, Outbox, Request, result};
-use crate::token::{Fetched, Tokens};
-use crate::wire::event::Closing;
+use crate::requests::{Again, Asked, Outbox, Request, Told, result};
+use crate::token::Tokens;
+use crate::windows::Windows;
 use crate::wire::{Event, Ref, Target, TopicId, command};
-use crate::{Ending, Options, PresenceError};
-
-/// A connection that lasted that long starts the back-off afresh.
-const STEADY: Duration = Duration::from_secs(2);
+use crate::{Options, PresenceError};
 
 /// A connection that was lost sooner goes on here with the back-off: it was let in, so the gateway is there.
 const UNSTEADY_ATTEMPT: u32 = 2;
 
 /// How long a goodbye may take.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
-
-/// How long to read what a gateway said before it hung up.
-const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
-
-/// A timer that is this late means that the process slept: what the gateway said lies unread.
-const LATE: Duration = Duration::from_secs(2);
-
-/// No gateway makes the client send heartbeats more often.
-const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
 /// What the task is told when it starts.
 #[derive(Clone, Debug)]
@@ -46,35 +37,25 @@ pub(crate) struct Settings {
     pub(crate) opening_max: Duration,
     /// How long a gateway is silent after a heartbeat before the connection counts as lost.
     pub(crate) answer_max: Duration,
+    /// How often commands are sent.
+    pub(crate) rates: Rates,
 }
 
 pub(crate) struct Task {
     settings: Settings,
     asks: mpsc::Receiver<Ask>,
+    /// What is over because its handle was dropped.
+    drops: mpsc::UnboundedReceiver<Ask>,
     shared: Arc<Shared>,
     places: BTreeMap<TopicId, Place>,
+    people: People,
+    windows: Windows,
     out: Outbox,
     /// How many attempts have failed since the last steady connection.
     attempt: u32,
     typing_ttl: Duration,
-    /// No place has something to do before this.
+    /// No place, person or window has something to do before this.
     due: Option<Instant>,
-}
-
-/// What belongs to one connection.
-struct Line {
-    heartbeat_interval: Duration,
-    next_heartbeat: Instant,
-    /// When the gateway was last heard.
-    heard: Instant,
-    /// When the gateway was asked whether it is there, until it has answered.
-    asked: Option<Instant>,
-    steady_at: Option<Instant>,
-    closing: Option<Closing>,
-    /// A fresh token on its way to us.
-    renewal: Option<Fetched>,
-    /// The gateway's answer to a fresh token.
-    renewed: Option<oneshot::Receiver<Result<Event, PresenceError>>>,
 }
 
 /// Why a connection, or the wait for one, is over.
@@ -89,13 +70,21 @@ enum Stop {
 }
 
 impl Task {
-    pub(crate) fn new(settings: Settings, asks: mpsc::Receiver<Ask>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        asks: mpsc::Receiver<Ask>,
+        drops: mpsc::UnboundedReceiver<Ask>,
+        shared: Arc<Shared>,
+    ) -> Self {
         Task {
+            out: Outbox::new(settings.rates.clone()),
             settings,
             asks,
+            drops,
             shared,
             places: BTreeMap::new(),
-            out: Outbox::default(),
+            people: People::default(),
+            windows: Windows::default(),
             attempt: 0,
             typing_ttl: Duration::ZERO,
             due: None,
@@ -174,7 +163,8 @@ impl Task {
                     Some(Ask::Close(answer)) => return Err(Stop::Left(answer)),
                     Some(ask) => self.serve(ask, false),
                 },
-                () = at(due) => self.places_on_time(false),
+                Some(ask) = self.drops.recv() => self.serve(ask, false),
+                () = at(due) => self.on_time(false),
             }
         }
     }
@@ -206,9 +196,10 @@ impl Task {
         let mut line = self.welcome(&client);
         loop {
             if let Err(why) = self.flush(&mut client).await {
-                return Stop::Lost(last_words(&mut client, line, &why).await);
+                return Stop::Lost(line.last_words(&mut client, &why).await);
             }
-            let due = [self.due, Some(line.due(self.settings.answer_max))];
+            let answer_max = self.settings.answer_max;
+            let due = [self.due, self.out.due(), Some(line.due(answer_max))];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 event = client.next() => match event {
@@ -216,7 +207,7 @@ impl Task {
                         line.heard = Instant::now();
                         self.hear(event, &mut line);
                     }
-                    None => return Stop::Lost(ended(&client, line.closing)),
+                    None => return Stop::Lost(line.ended(&client)),
                 },
                 ask = self.asks.recv() => match ask {
                     None => return Stop::Dropped,
@@ -227,6 +218,7 @@ impl Task {
                     }
                     Some(ask) => self.serve(ask, true),
                 },
+                Some(ask) = self.drops.recv() => self.serve(ask, true),
                 token = some(&mut line.renewal) => self.renew(token, &mut line),
                 answer = some(&mut line.renewed) => {
                     line.renewed = None;
@@ -236,9 +228,11 @@ impl Task {
                     }
                 }
                 () = at(due) => {
-                    self.places_on_time(true);
-                    if let Err(why) = self.line_on_time(&mut line) {
-                        return Stop::Lost(Lost::given_up(why));
+                    self.on_time(true);
+                    match line.on_time(answer_max, &mut self.out) {
+                        Ok(true) => self.attempt = 0,
+                        Ok(false) => {}
+                        Err(why) => return Stop::Lost(Lost::given_up(why)),
                     }
                 }
             }
@@ -264,28 +258,19 @@ impl Task {
             place.online(restored, &mut self.out);
         }
         self.places.retain(|_, it| !it.is_done());
+        self.people.tell(Some(&mut self.out));
+        self.windows.online(&mut self.out);
         self.out.online();
         self.shared.say(Connection::Online);
         self.shared.emit(PresenceEvent::Hello { restored });
 
-        let interval = Duration::from_millis(hello.heartbeat_interval).max(HEARTBEAT_MIN);
-        let now = Instant::now();
-        Line {
-            heartbeat_interval: interval,
-            next_heartbeat: now + interval,
-            heard: now,
-            asked: None,
-            steady_at: Some(now + STEADY),
-            closing: None,
-            renewal: None,
-            renewed: None,
-        }
+        Line::new(Duration::from_millis(hello.heartbeat_interval))
     }
 
-    /// Sends what is to be sent.
+    /// Sends what may be sent now.
     async fn flush(&mut self, client: &mut Client) -> Result<(), String> {
         let bytes_max = client.hello().limits.frame_bytes_max;
-        while let Some(command) = self.out.commands.pop_front() {
+        while let Some(command) = self.out.next(Instant::now()) {
             let message = client.encode(&command);
             let bytes = message.len();
             if bytes as u64 > bytes_max {
@@ -334,11 +319,14 @@ impl Task {
                 let place = match it.target {
                     Target::Channel(id) => TopicId::Channel(id.into()),
                     Target::Workspace(id) => TopicId::Workspace(id.into()),
-                    Target::Users(_) => return,
+                    Target::Users(ids) => return self.people.removed(&ids),
                 };
+                self.windows.removed(&place);
                 self.with_place(&place, |place, _, _| place.removed());
                 self.shared.emit(PresenceEvent::Removed(place));
             }
+            Event::Status(it) => self.people.hear(it),
+            Event::Window(_) | Event::WindowChanges(_) => self.windows.hear(event),
             event => {
                 if let Some(place) = place_of(&event).cloned() {
                     self.with_place(&place, |it, out, told| it.hear(&event, out, told));
@@ -349,24 +337,60 @@ impl Task {
 
     /// The gateway has answered the command with `ref_`, or it could not be sent.
     fn answered(&mut self, ref_: Option<&Ref>, result: Result<Event, PresenceError>) {
-        match (self.out.answered(ref_), result) {
-            (Some((_, Asked::Request(it))), result) => drop(it.answer.send(result)),
-            (Some((number, Asked::Place(id, told))), result) => {
-                let mut unheard = None;
-                self.with_place(&id, |place, out, _| {
-                    let is_final = place.answered(number, told, result.map(drop));
-                    if let Some((error, is_heard)) = is_final {
-                        unheard = Some(error).filter(|_| !is_heard);
-                        // What else is wanted of the place still holds.
-                        place.tell(out);
-                    }
-                });
-                if let Some(error) = unheard {
-                    self.emit_trouble(Some(id), error.into());
+        let Some((number, asked)) = self.out.answered(ref_) else {
+            if let Err(error) = result {
+                self.emit_trouble(None, error.into());
+            }
+            return;
+        };
+        let too_fast = result.as_ref().err().and_then(PresenceError::too_fast);
+        if let (Some(wait), Some(class)) = (too_fast, asked.class()) {
+            self.out.hold(class, wait);
+        }
+        match asked {
+            Asked::Request(it, order) if too_fast.is_some() => self.out.send_again(it, order),
+            Asked::Request(it, _) => drop(it.answer.send(result)),
+            Asked::Place(id, told) => self.place_answered(number, id, told, result.map(drop)),
+            Asked::People(is_watch, ids) => {
+                let (result, out) = (result.map(drop), &mut self.out);
+                let unheard = self.people.answered(number, is_watch, ids, result, out);
+                for error in unheard {
+                    self.emit_trouble(None, error.into());
                 }
             }
-            (_, Err(error)) => self.emit_trouble(None, error.into()),
-            (_, Ok(_)) => {}
+            Asked::Window(window) => {
+                let (result, out) = (result.map(drop), &mut self.out);
+                if let Some(error) = self.windows.answered(number, &window, result, out) {
+                    self.emit_trouble(Some(window.0), error.into());
+                }
+            }
+            Asked::Heal => {
+                if let Err(error) = result {
+                    self.emit_trouble(None, error.into());
+                }
+            }
+        }
+        self.set_due();
+    }
+
+    fn place_answered(
+        &mut self,
+        number: u64,
+        id: TopicId,
+        told: Told,
+        result: Result<(), PresenceError>,
+    ) {
+        let mut unheard = None;
+        self.with_place(&id, |place, out, _| {
+            let is_final = place.answered(number, told, result);
+            if let Some((error, is_heard)) = is_final {
+                unheard = Some(error).filter(|_| !is_heard);
+                // What else is wanted of the place still holds.
+                place.tell(out);
+            }
+        });
+        if let Some(error) = unheard {
+            self.emit_trouble(Some(id), error.into());
         }
     }
 
@@ -389,30 +413,6 @@ impl Task {
         }
     }
 
-    fn line_on_time(&mut self, line: &mut Line) -> Result<(), &'static str> {
-        let now = Instant::now();
-        if line.steady_at.is_some_and(|it| it <= now) {
-            line.steady_at = None;
-            self.attempt = 0;
-        }
-        line.asked = line.asked.filter(|asked| line.heard < *asked);
-        if let Some(asked) = line.asked {
-            let late = now.saturating_duration_since(asked + self.settings.answer_max);
-            if late > LATE {
-                line.asked = None;
-                line.next_heartbeat = now;
-            } else if now >= asked + self.settings.answer_max {
-                return Err("no answer to a heartbeat");
-            }
-        }
-        if line.next_heartbeat <= now {
-            line.next_heartbeat = now + line.heartbeat_interval;
-            line.asked.get_or_insert(now);
-            self.out.heartbeat();
-        }
-        Ok(())
-    }
-
     // --- with and without a connection
 
     fn serve(&mut self, ask: Ask, online: bool) {
@@ -430,6 +430,26 @@ impl Task {
                 });
             }
             Ask::Request(request) => self.out.request(request, online),
+            Ask::Follow { known, answer } => {
+                self.people.follow(known, answer);
+                self.people.tell(online.then_some(&mut self.out));
+            }
+            Ask::Unfollow { id, number } => {
+                self.people.unfollow(&id, number);
+                self.people.tell(online.then_some(&mut self.out));
+            }
+            Ask::OpenWindow { pane, rows, answer } => {
+                let out = online.then_some(&mut self.out);
+                self.windows.open(pane, rows, answer, out);
+            }
+            Ask::MoveWindow { pane, rows, answer } => {
+                let out = online.then_some(&mut self.out);
+                self.windows.show(&pane, rows, answer, out);
+            }
+            Ask::CloseWindow(pane) => {
+                let out = online.then_some(&mut self.out);
+                self.windows.close(&pane, out);
+            }
             Ask::Keep(token) => self.settings.tokens.keep(token),
             // The callers handle it.
             Ask::Close(answer) => drop(answer),
@@ -454,7 +474,7 @@ impl Task {
         told.into_iter().for_each(|it| self.shared.emit(it));
     }
 
-    fn places_on_time(&mut self, online: bool) {
+    fn on_time(&mut self, online: bool) {
         let now = Instant::now();
         if self.due.is_none_or(|it| it > now) {
             return;
@@ -464,8 +484,19 @@ impl Task {
             let out = online.then_some(&mut self.out);
             place.on_time(now, out, &mut told);
         }
-        self.due = self.places.values().filter_map(Place::deadline).min();
+        self.people.on_time(now, online.then_some(&mut self.out));
+        if online {
+            self.windows.on_time(now, &mut self.out);
+        }
+        self.set_due();
         told.into_iter().for_each(|it| self.shared.emit(it));
+    }
+
+    /// Finds out anew when there is something to do.
+    fn set_due(&mut self) {
+        let places = self.places.values().filter_map(Place::deadline);
+        let others = [self.people.deadline(), self.windows.deadline()];
+        self.due = places.chain(others.into_iter().flatten()).min();
     }
 
     fn emit_trouble(&self, place: Option<TopicId>, error: Trouble) {
@@ -482,7 +513,9 @@ impl Task {
         for place in self.places.values_mut() {
             place.lost(self.typing_ttl);
         }
-        self.due = self.places.values().filter_map(Place::deadline).min();
+        self.people.lost();
+        self.windows.lost();
+        self.set_due();
         let refused = lost.refused();
         if let Some(reason) = refused {
             let said = lost.complaint.map(|it| it.message);
@@ -516,6 +549,8 @@ impl Task {
         for place in self.places.values_mut() {
             place.closed(&error);
         }
+        self.people.closed(&error);
+        self.windows.closed(&error);
     }
 }
 
@@ -530,40 +565,6 @@ impl Drop for Task {
             });
         }
         self.shared.end_events();
-    }
-}
-
-impl Line {
-    /// When there is something to do.
-    fn due(&self, answer_max: Duration) -> Instant {
-        let answer = self.asked.map(|it| it + answer_max);
-        let due = self.next_heartbeat;
-        let others = answer.into_iter().chain(self.steady_at);
-        others.fold(due, Instant::min)
-    }
-}
-
-/// How a connection ended that has ended.
-fn ended(client: &Client, closing: Option<Closing>) -> Lost {
-    match client.ending() {
-        Some(ending) => Lost::open(ending, closing),
-        None => Lost::given_up("the connection ended"),
-    }
-}
-
-/// What a gateway said of a connection on which nothing can be sent because of `why`.
-async fn last_words(client: &mut Client, mut line: Line, why: &str) -> Lost {
-    let read = async {
-        while let Some(event) = client.next().await {
-            if let Event::Closing(it) = event {
-                line.closing = Some(it);
-            }
-        }
-    };
-    let _ = timeout(LAST_WORDS_MAX, read).await;
-    match (client.ending(), line.closing) {
-        (Some(ending @ Ending::Closed { .. }), closing) => Lost::open(ending, closing),
-        (_, closing) => Lost::open(&Ending::Lost(why.to_owned()), closing),
     }
 }
 

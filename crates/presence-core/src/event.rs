@@ -11,6 +11,8 @@ use crate::{
 
 /// What has a roster and can be watched: a channel or a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Topic {
     /// A place that sessions join and leave, such as a chat room, a document or a page.
     Channel(ChannelId),
@@ -30,6 +32,7 @@ impl fmt::Display for Topic {
 /// The version of a state: of what this node tells about a topic or a user, or of a map in the shared store. It is a
 /// number within an epoch. Versions of different epochs cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Clock {
     /// The epoch that the version belongs to: an opaque number, and another one each time that versions are counted
     /// from the start.
@@ -70,6 +73,49 @@ pub enum Event {
     /// Everyone in channel room:42, version 7: Ann (2 sessions), Bob; Bob is typing   replaces what the watcher knew
     /// Changes  in channel room:42, version 8: Joined(Eve)                            follows it
     /// Changes  in channel room:42, version 10: …                                     version 9 was lost: watch again
+    /// ```
+    ///
+    /// What a client that keeps a list makes of it:
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use presence_core::{Change, Clock, Event, Person};
+    ///
+    /// /// Returns false if changes are missing: then watch again.
+    /// fn apply(have: &mut Option<Clock>, list: &mut Vec<Arc<Person>>, event: &Event) -> bool {
+    ///     match event {
+    ///         Event::Everyone { clock, people, .. } => {
+    ///             *list = people.clone();
+    ///             *have = Some(*clock);
+    ///         }
+    ///         Event::Changes { clock, changes, .. } => {
+    ///             let version = clock.version - 1;
+    ///             if *have != Some(Clock { version, ..*clock }) {
+    ///                 return false;
+    ///             }
+    ///             for change in changes {
+    ///                 let (gone, new) = match change {
+    ///                     Change::Joined(person) => (None, Some(person)),
+    ///                     Change::Updated { from, to } => (Some(from), Some(to)),
+    ///                     Change::Left { person, .. } => (Some(person), None),
+    ///                 };
+    ///                 list.retain(|it| Some(&it.user) != gone.map(|it| &it.user));
+    ///                 list.extend(new.cloned());
+    ///             }
+    ///             *have = Some(*clock);
+    ///         }
+    ///         _ => {}
+    ///     }
+    ///     true
+    /// }
+    /// # let clock = |version| Clock { epoch: 1, version };
+    /// # let topic = presence_core::Topic::Channel("room:42".parse().unwrap());
+    /// # let (mut have, mut list) = (None, Vec::new());
+    /// # let all = Event::Everyone { topic: topic.clone(), clock: clock(7), people: vec![], typing: vec![], cursors: vec![] };
+    /// # assert!(apply(&mut have, &mut list, &all));
+    /// # let later = |version| Event::Changes { topic: topic.clone(), clock: clock(version), changes: vec![], everyone: None };
+    /// # assert!(apply(&mut have, &mut list, &later(8)) && !apply(&mut have, &mut list, &later(10)));
     /// ```
     Everyone {
         /// The topic that this is the state of.
@@ -304,17 +350,31 @@ pub struct Move {
 
 /// A position in a unit and a coordinate system that the application chooses. Both numbers are finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pointer {
     /// The distance from the left edge.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "finite"))]
     pub x: f64,
     /// The distance from the top edge.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "finite"))]
     pub y: f64,
     /// Whether clients are to draw the cursor.
     pub visible: bool,
 }
 
+/// Reads a number that is neither infinite nor NaN.
+#[cfg(feature = "serde")]
+fn finite<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let number: f64 = serde::Deserialize::deserialize(from)?;
+    match number.is_finite() {
+        true => Ok(number),
+        false => Err(serde::de::Error::custom("a position must be finite")),
+    }
+}
+
 /// A range of text, counted in a unit that the application chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Selection {
     /// The first position of the range.
     pub start: u64,
@@ -324,6 +384,7 @@ pub struct Selection {
 
 /// A user as others see them. It is the same for every watcher.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PublicView {
     /// The user who is described.
     pub user: UserId,

@@ -9,6 +9,7 @@ use crate::words::words;
 
 /// Why a text is not a valid identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IdError {
     /// The text is empty.
     Empty,
@@ -24,6 +25,8 @@ pub enum IdError {
     Reserved,
     /// The text begins with a prefix that is reserved for identifiers of another kind: this one.
     Prefix(&'static str),
+    /// The text does not have this many hexadecimal digits, in lower case, and nothing else.
+    Digits(usize),
 }
 
 impl fmt::Display for IdError {
@@ -34,6 +37,9 @@ impl fmt::Display for IdError {
             IdError::Character(c) => write!(f, "must not contain {c:?}"),
             IdError::Reserved => f.write_str("is a reserved name"),
             IdError::Prefix(prefix) => write!(f, "must not begin with `{prefix}`"),
+            IdError::Digits(digits) => {
+                write!(f, "must be {digits} hexadecimal digits in lower case")
+            }
         }
     }
 }
@@ -199,6 +205,9 @@ impl DeviceId {
 pub struct SessionId(u128);
 
 impl SessionId {
+    /// How many hexadecimal digits an id has as a text.
+    pub const DIGITS: usize = 32;
+
     /// The id with this number.
     ///
     /// The hub draws random numbers of 128 bits for its sessions. A caller that chooses the numbers itself must not use
@@ -265,6 +274,29 @@ impl fmt::Display for SessionId {
     }
 }
 
+impl FromStr for SessionId {
+    type Err = IdError;
+
+    /// Reads the [`DIGITS`](SessionId::DIGITS) hexadecimal digits that `Display` writes.
+    ///
+    /// ```
+    /// use presence_core::{IdError, SessionId};
+    ///
+    /// let session = SessionId::from_u128(1 << 100);
+    /// assert_eq!(session.to_string().parse(), Ok(session));
+    /// assert_eq!("10".parse::<SessionId>(), Err(IdError::Digits(32)));
+    /// ```
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let wrong = IdError::Digits(SessionId::DIGITS);
+        let is_digit = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != SessionId::DIGITS || !text.bytes().all(is_digit) {
+            return Err(wrong);
+        }
+        let number = u128::from_str_radix(text, 16);
+        number.map(SessionId).map_err(|_| wrong)
+    }
+}
+
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
@@ -288,6 +320,27 @@ mod tests {
             DeviceKind::Mobile
         );
         assert_eq!(DeviceId::new("toaster").unwrap().kind(), DeviceKind::Other);
+    }
+
+    #[test]
+    fn the_id_of_a_session_is_read_as_it_is_shown() {
+        for number in [0, 7, 1 << 80, u128::MAX] {
+            let session = SessionId::from_u128(number);
+            assert_eq!(session.to_string().parse(), Ok(session));
+        }
+        let digits = "0123456789abcdef0123456789abcdef";
+        assert!(digits.parse::<SessionId>().is_ok());
+        for wrong in [
+            "",
+            "7",
+            &digits.to_uppercase(),
+            &digits.replace('0', "+"),
+            &format!("{digits}0"),
+            &digits.replace("01", "é"),
+        ] {
+            let read = wrong.parse::<SessionId>();
+            assert_eq!(read, Err(IdError::Digits(32)), "{wrong}");
+        }
     }
 
     #[test]

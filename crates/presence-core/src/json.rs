@@ -8,6 +8,7 @@ pub const JSON_DEPTH_MAX: usize = 63;
 
 /// Why a text is not JSON that can be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JsonError {
     /// The position of the error, in bytes from the beginning of the text.
     pub at: usize,

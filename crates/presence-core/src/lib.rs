@@ -12,6 +12,14 @@
 //!
 //! Entries go from the first to the second: [`users::Effect::Write`] becomes [`rosters::Input::Wrote`]. [`node::Node`]
 //! is both machines in one, for tests and small programs that embed Presence.
+//!
+//! # Features
+//!
+//! `serde` (off by default) implements `Serialize` and `Deserialize` for the types that a program stores or sends: ids, statuses,
+//! profiles, [`Look`], [`PublicView`], [`Meta`], [`Payload`] and their parts. Words are those of `as_str`. What a constructor refuses is refused in
+//! what is read, too. It also adds `Meta::of` and `Payload::of`, which write any value that is `Serialize` as JSON.
+//!
+//! [`Event`]s and [`Member`]s have fields that nobody may be shown, so they cannot be written as a whole.
 
 mod activity;
 mod bucket;
@@ -36,6 +44,8 @@ mod profile;
 mod refusal;
 pub mod revocation;
 pub mod rosters;
+#[cfg(feature = "serde")]
+mod serialized;
 mod shrink;
 mod status;
 pub mod text;

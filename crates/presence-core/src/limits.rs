@@ -80,6 +80,7 @@ pub struct Timing {
 
 /// Why a set of times is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TimingError {
     /// The ttl is so short that one lost heartbeat could end a session.
     TtlTooShort {

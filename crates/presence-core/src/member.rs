@@ -9,12 +9,21 @@ use crate::{
 
 /// How others see a person: the visible status, the message and the emoji.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Look {
     /// The status that others are shown.
     pub status: Visible,
     /// The person's custom message, if they have one.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, deserialize_with = "crate::status::checks::read_message")
+    )]
     pub message: Option<Arc<str>>,
     /// The person's emoji, if they have one.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, deserialize_with = "crate::status::checks::read_emoji")
+    )]
     pub emoji: Option<Arc<str>>,
 }
 

@@ -14,7 +14,7 @@ pub const META_BYTES_MAX: usize = 4096;
 /// Three of its members have a meaning to Presence: `name`, `color` and `avatar`; all others are passed on unchanged.
 ///
 /// Its text is written into the frames of everybody who watches the channel. So a meta can be made only from a text
-/// that was checked: by [`from_json`](Self::from_json) or [`showing`](Self::showing). The default is the empty object,
+/// that was checked: by [`from_json`](Self::from_json), [`showing`](Self::showing), or `of` of the feature `serde`. The default is the empty object,
 /// `{}`. Two metas are equal if their texts are and what they show: a different order of members makes a difference.
 ///
 /// ```
@@ -33,6 +33,7 @@ pub struct Meta {
 
 /// The parts of a [`Meta`] that some protocols have fields of their own for. Each has at most [`META_BYTES_MAX`] bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Shown {
     /// The name that the person is shown with.
     pub name: Option<Arc<str>>,
@@ -42,8 +43,9 @@ pub struct Shown {
     pub avatar: Option<Arc<str>>,
 }
 
-/// Why a text is not a valid [`Meta`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a text or a value is not a valid [`Meta`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MetaError {
     /// The text has more than [`META_BYTES_MAX`] bytes.
     TooLarge,
@@ -51,6 +53,8 @@ pub enum MetaError {
     ShownTooLarge,
     /// The text is not a JSON object that every client can read.
     Json(JsonError),
+    /// The value that `Meta::of` was given cannot be written as JSON. The text says why.
+    Value(Arc<str>),
 }
 
 impl fmt::Display for MetaError {
@@ -62,6 +66,7 @@ impl fmt::Display for MetaError {
                 "must show a name, a color and an avatar of at most {META_BYTES_MAX} bytes each"
             ),
             MetaError::Json(error) => write!(f, "must be a JSON object: {error}"),
+            MetaError::Value(why) => write!(f, "must be writable as JSON: {why}"),
         }
     }
 }
@@ -97,6 +102,35 @@ impl Meta {
             *part = text.map(|it| it.into());
         })?;
         Ok(Meta { json, shown })
+    }
+
+    /// Writes `value` as JSON, which must be an object. Its `name`, `color` and `avatar` are shown where they are strings and not
+    /// empty. A number that JSON cannot write (NaN, an infinity) becomes `null`.
+    ///
+    /// ```
+    /// use presence_core::Meta;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Player {
+    ///     name: String,
+    ///     team: u8,
+    /// }
+    ///
+    /// let meta = Meta::of(&Player { name: "Ann".into(), team: 2 })?;
+    /// assert_eq!(&**meta.json(), r#"{"name":"Ann","team":2}"#);
+    /// assert_eq!(meta.name().map(|it| &**it), Some("Ann"));
+    /// assert!(Meta::of(&["a", "list"]).is_err());
+    /// # Ok::<(), presence_core::MetaError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`MetaError::Value`] if the value cannot be written, such as a map whose keys are lists; otherwise those of
+    /// [`from_json`](Self::from_json).
+    #[cfg(feature = "serde")]
+    pub fn of(value: &(impl serde::Serialize + ?Sized)) -> Result<Self, MetaError> {
+        let json = serde_json::to_string(value);
+        Meta::from_json(json.map_err(|why| MetaError::Value(why.to_string().into()))?)
     }
 
     /// Checks that `json` is a JSON object, where an empty text means `{}`. It shows what `shown` says, and not what

@@ -133,6 +133,32 @@ impl<A> Node<A> {
     }
 
     /// Applies `input` at time `now` and appends the resulting effects to `out`, to be performed in this order.
+    ///
+    /// `now` must not go back from call to call. Nothing fails: a request that is not granted is an effect that refuses it.
+    /// [`next_deadline`](Self::next_deadline) says until when nothing happens without another input.
+    ///
+    /// ```
+    /// use presence_core::node::{Effect, Input, Node};
+    /// use presence_core::{DeviceId, Limits, SessionId, Timestamp, Timing, UserId, users};
+    ///
+    /// let mut node: Node<&str> = Node::new(Timing::default(), Limits::default(), 7);
+    /// let mut out = Vec::new();
+    /// let connected = users::Input::Connected {
+    ///     session: SessionId::from_u128(1 << 100),
+    ///     resume: None,
+    ///     fingerprint: None,
+    ///     device: DeviceId::new("web:laptop")?,
+    ///     workspaces: Vec::new(),
+    ///     card: Default::default(),
+    ///     origin: None,
+    ///     reply_to: "ann's socket",
+    /// };
+    /// let now = Timestamp::from_millis(1_764_000_000_000);
+    /// node.handle(now, Input::User(UserId::new("ann")?, connected), &mut out);
+    /// // The node has to know whether Ann hides before anything else.
+    /// assert!(matches!(out[..], [Effect::User(_, users::Effect::Load)]));
+    /// # Ok::<(), presence_core::IdError>(())
+    /// ```
     pub fn handle(&mut self, now: Timestamp, input: Input<A>, out: &mut Vec<Effect<A>>) {
         match input {
             Input::User(user, input) => {

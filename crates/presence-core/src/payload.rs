@@ -13,17 +13,20 @@ pub const EVENT_BYTES_MAX: usize = 255;
 /// The content of a broadcast: a JSON value of at most [`PAYLOAD_BYTES_MAX`] bytes, or nothing.
 ///
 /// Its text is written into the frames of everybody who watches the channel. So a payload can be made only from a text
-/// that was checked, by [`from_json`](Self::from_json).
+/// that was checked: by [`from_json`](Self::from_json), or `of` of the feature `serde`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload(Arc<str>);
 
-/// Why a text is not a valid [`Payload`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a text or a value is not a valid [`Payload`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// The text has more than [`PAYLOAD_BYTES_MAX`] bytes.
     TooLarge,
     /// The text is not JSON that every client can read.
     Json(JsonError),
+    /// The value that `Payload::of` was given cannot be written as JSON. The text says why.
+    Value(Arc<str>),
 }
 
 impl fmt::Display for PayloadError {
@@ -31,6 +34,7 @@ impl fmt::Display for PayloadError {
         match self {
             PayloadError::TooLarge => write!(f, "must be at most {PAYLOAD_BYTES_MAX} bytes"),
             PayloadError::Json(error) => write!(f, "must be JSON: {error}"),
+            PayloadError::Value(why) => write!(f, "must be writable as JSON: {why}"),
         }
     }
 }
@@ -57,6 +61,26 @@ impl Payload {
             check_json(&json).map_err(PayloadError::Json)?;
         }
         Ok(Payload(json))
+    }
+
+    /// Writes `value` as JSON. A number that JSON cannot write (NaN, an infinity) becomes `null`.
+    ///
+    /// ```
+    /// use presence_core::Payload;
+    ///
+    /// let payload = Payload::of(&("dice", [3, 5]))?;
+    /// assert_eq!(&**payload.json(), r#"["dice",[3,5]]"#);
+    /// # Ok::<(), presence_core::PayloadError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Value`] if the value cannot be written, such as a map whose keys are lists; otherwise those of
+    /// [`from_json`](Self::from_json).
+    #[cfg(feature = "serde")]
+    pub fn of(value: &(impl serde::Serialize + ?Sized)) -> Result<Self, PayloadError> {
+        let json = serde_json::to_string(value);
+        Payload::from_json(json.map_err(|why| PayloadError::Value(why.to_string().into()))?)
     }
 
     /// The JSON text of the payload; an empty text if there is no content.

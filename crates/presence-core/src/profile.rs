@@ -8,6 +8,8 @@ use crate::{Chosen, Status, StatusChange, Timestamp, UserId};
 /// When each field of a status was last chosen, by the clock of the shared store; 0 where that is not known. Of two
 /// choices of one field the later one wins, in whichever order they arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Moments {
     /// When the status was chosen.
     pub chosen: Timestamp,
@@ -52,6 +54,8 @@ impl Moments {
 
 /// Whether the status in a profile is known, or a guess.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StatusSource {
     /// The user chose the status, or has never chosen one.
     #[default]
@@ -84,19 +88,24 @@ impl StatusSource {
 
 /// What is stored of a user for longer than any session or process: one record for each user.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Profile {
     /// The user that the profile belongs to.
     pub user: UserId,
     /// The status that the user chose.
     pub status: Status,
     /// Whether the status is known, or a guess because the stored profile could not be read.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub source: StatusSource,
     /// While the user hides: the status that others last saw. Others go on seeing its message and emoji, as they would
     /// of an absent person.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub public_status: Option<Status>,
     /// When others last saw the user. It does not advance while the user hides. `None` if nobody ever saw them.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub last_seen: Option<Timestamp>,
     /// When each field was chosen. Only the shared store keeps this.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub moments: Moments,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// Why a request was refused. A refused request has changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refusal {
     /// The session has ended, or a newer connection has taken it over.
     NoSession,

@@ -2,7 +2,7 @@
 //! *invisible* cannot leak.
 
 mod change;
-mod checks;
+pub(crate) mod checks;
 
 use std::sync::Arc;
 
@@ -86,12 +86,22 @@ words!(Visible is a "visible status": Online = "online", Away = "away", Busy = "
 
 /// A chosen status, with its message, its emoji and its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Status {
     /// The status that the person chose.
     pub chosen: Chosen,
     /// The custom message. Others see it while the person is offline, too.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, deserialize_with = "checks::read_message")
+    )]
     pub message: Option<Arc<str>>,
     /// The emoji. Others see it while the person is offline, too.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, deserialize_with = "checks::read_emoji")
+    )]
     pub emoji: Option<Arc<str>>,
     /// When the status, the message and the emoji are reset to a plain `online`; `None` if they stay.
     pub expires_at: Option<Timestamp>,

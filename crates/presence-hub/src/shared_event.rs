@@ -59,9 +59,19 @@ impl SharedEvent {
     /// on the event alone: what is different for each connection is written before or after these bytes. Cloning the
     /// bytes is cheap, because they are shared. Calls for the same encoding wait for each other.
     ///
-    /// ```text
-    /// const JSON: usize = 0;  // the number that this program gives its JSON encoding
-    /// let bytes = told.encoded(JSON, |event| Bytes::from(json_of(event)));
+    /// ```
+    /// use presence_hub::SharedEvent;
+    /// use presence_hub::presence_core::Event;
+    ///
+    /// /// The number that this program gives its JSON.
+    /// const JSON: usize = 0;
+    ///
+    /// fn json(told: &SharedEvent) -> &[u8] {
+    ///     told.encoded(JSON, |event| match event {
+    ///         Event::Alone { is_alone } => format!(r#"{{"alone":{is_alone}}}"#).into(),
+    ///         _ => "{}".into(),
+    ///     })
+    /// }
     /// ```
     ///
     /// # Panics

@@ -78,9 +78,8 @@ impl From<Refusal> for Refused {
             Refusal::TooFast { retry_after } => {
                 Refused::new(ErrorCode::RateLimited, message).retry_after(retry_after)
             }
-            Refusal::Unavailable | Refusal::Stopped => {
-                Refused::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1))
-            }
+            // The store is away, or this node is gone: the same may succeed later.
+            _ => Refused::new(ErrorCode::Unavailable, message).retry_after(Duration::from_secs(1)),
         }
     }
 }
@@ -211,7 +210,7 @@ pub fn payload(json: Arc<str>) -> Result<Payload, Refused> {
             field: Some("payload".to_owned()),
             ..Refused::new(ErrorCode::TooLarge, format!("payload {why}"))
         },
-        PayloadError::Json(_) => Refused::invalid("payload", why),
+        why => Refused::invalid("payload", why),
     })
 }
 

@@ -18,6 +18,7 @@ pub enum DecodeErrorKind {
 
 /// Why a frame cannot be decoded, in words for the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DecodeError {
     /// The kind of mistake in the frame.
     pub kind: DecodeErrorKind,

@@ -16,6 +16,7 @@ use super::words::{Activity, Chosen, DeviceKind, ErrorCode, Mode, Reason, Visibl
 
 frames! {
     /// A frame that the gateway sends.
+    #[non_exhaustive]
     pub enum Event {
         "presence:hello" => Hello(Hello),
         "presence:restored" => Restored(Hello),

@@ -62,6 +62,7 @@ pub struct Parts {
 /// Why a setting is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
+#[non_exhaustive]
 pub struct SettingsError {
     /// The name of the setting: a field of [`Parts`], a part of the URL, or what a `with_` function sets.
     pub field: &'static str,

@@ -46,6 +46,7 @@ fn told(picture: &mut Picture, event: Event) -> Result<String, Gap> {
         Difference::Typing(users) => format!("typing {}", users.join(",")),
         Difference::Pointed(cursor) => format!("@{}", cursor.user_id),
         Difference::Unpointed(_) => "@gone".to_owned(),
+        other => format!("{other:?}"),
     });
     Ok(words.collect::<Vec<_>>().join(" "))
 }

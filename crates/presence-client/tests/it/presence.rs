@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use presence_client::wire::event::{self, Closing, CurrentUsers, Hello, Removed, Unchanged};
 use presence_client::wire::{
-    Command, Epoch, ErrorCode, Event, Have, Json, Mode, Ref, Target, TopicId,
+    Command, Epoch, ErrorCode, Event, Have, Json, Mode, Ref, Target, TopicId, Visible, command,
 };
 use presence_client::{
-    Connection, Options, Presence, PresenceError, PresenceEvent, Protocol, Stay, Trouble,
+    Connection, Options, Presence, PresenceError, PresenceEvent, Protocol, Rate, Rates, Stay,
+    Trouble,
 };
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -258,4 +259,193 @@ async fn a_url_that_is_none_ends_it_at_once() {
     let ann = Presence::connect(Options::user("http://127.0.0.1/ws", "ann"));
     let why = ann.online().await.unwrap_err();
     assert!(why.to_string().contains("http://127.0.0.1/ws"), "{why}");
+}
+
+/// The users that a watch is about.
+fn watched(command: &Command) -> Vec<&str> {
+    match command {
+        Command::Watch(command::Watch {
+            target: Target::Users(ids),
+            ..
+        }) => ids.iter().map(String::as_str).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn status(user: &str, version: u64, status: Visible) -> Event {
+    Event::Status(event::Status {
+        epoch: Epoch(5),
+        version,
+        user_id: user.into(),
+        status,
+        custom_message: None,
+        emoji: None,
+        last_seen: None,
+        devices: Vec::new(),
+    })
+}
+
+#[tokio::test]
+async fn one_who_may_not_be_followed_any_more_keeps_nobody_from_following_others() {
+    let (door, options) = Door::new().await;
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        for user in ["bob", "eve"] {
+            let watch = line.hears().await;
+            assert_eq!(watched(&watch), [user]);
+            line.says(&ok(watch.ref_())).await;
+            line.says(&status(user, 1, Visible::Online)).await;
+        }
+        line.closes(1001, "gone").await;
+
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let both = line.hears().await;
+        assert_eq!(watched(&both), ["bob", "eve"]);
+        line.says(&refusal(both.ref_(), ErrorCode::Forbidden, None))
+            .await;
+        let bob = line.hears().await;
+        assert_eq!(watched(&bob), ["bob"]);
+        let eve = line.hears().await;
+        assert_eq!(watched(&eve), ["eve"]);
+        line.says(&refusal(bob.ref_(), ErrorCode::Forbidden, None))
+            .await;
+        line.says(&ok(eve.ref_())).await;
+        // The same once more, something older, and news.
+        for (version, seen) in [
+            (1, Visible::Online),
+            (3, Visible::Busy),
+            (2, Visible::Away),
+            (4, Visible::Offline),
+        ] {
+            line.says(&status("eve", version, seen)).await;
+        }
+        let end = line.hears().await;
+        assert!(
+            matches!(&end, Command::Unwatch(it) if it.target == Target::Users(vec!["eve".into()])),
+            "{end:?}"
+        );
+    };
+    let client = async {
+        let ann = Presence::connect(options);
+        let mut events = ann.events();
+        let mut bob = ann.user("bob").follow().await.unwrap();
+        let mut eve = ann.user("eve").follow().await.unwrap();
+        for it in [&mut bob, &mut eve] {
+            assert_eq!(it.next().await.unwrap().status, Visible::Online);
+        }
+        assert_eq!(bob.next().await, None);
+        let refused = matches!(bob.error(), Some(PresenceError::Refused(it)) if it.code == ErrorCode::Forbidden);
+        assert!(refused, "{:?}", bob.error());
+        loop {
+            let event = events.next().await.unwrap();
+            if matches!(event, PresenceEvent::Error { .. }) {
+                break;
+            }
+        }
+        // Of what came while nobody read only the last counts.
+        let mut seen = Vec::new();
+        while seen.last() != Some(&Visible::Offline) {
+            seen.push(eve.next().await.unwrap().status);
+        }
+        let order = [Visible::Busy, Visible::Offline];
+        assert!(order.ends_with(&seen), "{seen:?}");
+        drop(eve);
+        ann
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_was_sent_too_fast_is_sent_again_in_its_order() {
+    let (door, options) = Door::new().await;
+    let event_of = |it: &Command| match it {
+        Command::Broadcast(it) => it.event.clone(),
+        other => panic!("{other:?}"),
+    };
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let both = [line.hears().await, line.hears().await];
+        assert_eq!(both.each_ref().map(event_of), ["one", "two"]);
+        for it in &both {
+            line.says(&refusal(it.ref_(), ErrorCode::RateLimited, Some(50)))
+                .await;
+        }
+        for word in ["one", "two", "three"] {
+            let it = line.hears().await;
+            assert_eq!(event_of(&it), word);
+            line.says(&ok(it.ref_())).await;
+        }
+    };
+    let client = async {
+        let ann = Presence::connect(options);
+        ann.online().await.unwrap();
+        let room = ann.channel(ROOM);
+        let say = |word| room.broadcast(word, Json::new("1").unwrap());
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            say("three").await
+        };
+        let said = tokio::join!(say("one"), say("two"), later);
+        assert_eq!(said, (Ok(()), Ok(()), Ok(())));
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_was_given_up_while_it_waited_for_its_turn_is_not_sent() {
+    let (door, options) = Door::new().await;
+    let every = Duration::from_millis(200);
+    let rates = Rates {
+        broadcast: Rate { burst: 1, every },
+        cursor: Rate { burst: 1, every },
+        ..Rates::default()
+    };
+    let ann = Presence::builder(options).rates(rates).connect();
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let mut heard = Vec::new();
+        for _ in 0..4 {
+            let it = line.hears().await;
+            line.says(&ok(it.ref_())).await;
+            heard.push(match it {
+                Command::Broadcast(it) => it.event,
+                Command::Cursor(it) => it.x.to_string(),
+                other => panic!("{other:?}"),
+            });
+        }
+        heard.sort();
+        // Of the cursors that waited there is the last.
+        assert_eq!(heard, ["0", "2", "one", "three"]);
+    };
+    let client = async {
+        ann.online().await.unwrap();
+        let room = ann.channel(ROOM);
+        let say = |word| room.broadcast(word, Json::new("1").unwrap());
+        let given_up = tokio::time::timeout(Duration::from_millis(20), say("two"));
+        let said = tokio::join!(
+            say("one"),
+            given_up,
+            say("three"),
+            room.cursor(0.0, 0.0),
+            room.cursor(1.0, 0.0),
+            room.cursor(2.0, 0.0),
+        );
+        assert!(said.1.is_err());
+        let done = (said.0, said.2, said.3, said.4, said.5);
+        assert_eq!(done, (Ok(()), Ok(()), Ok(()), Ok(()), Ok(())));
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
 }

@@ -641,7 +641,7 @@ mod tests {
     fn earlier_generations_of_nodes_that_are_back_are_not_many_that_lapse_at_once() {
         let who = |node, generation| Incarnation { node, generation };
         let mut nodes = Nodes::new(at(0), 1);
-        renew(&mut nodes, 0, Standing::New, None);
+        renew(&mut nodes, 0, Renewal::New, None);
         let mut renew = |now: u64, until: u64| {
             let mut effects = Vec::new();
             nodes.expire(at(now), &mut effects);
@@ -651,7 +651,7 @@ mod tests {
             let gone = lease(who(4, 0), at(until));
             let leases = Leases {
                 now: at(now),
-                mine: Standing::Renewed,
+                mine: Renewal::Renewed,
                 nodes: [me, gone].into_iter().chain(back).chain(before).collect(),
             };
             nodes.handle(at(now), Input::Renewed(leases), &mut effects);

@@ -19,9 +19,6 @@ pub use self::hooks::{
 pub use self::outbox::{LocalOutbox, Outbox, Queue, Row};
 pub use self::revocations::{RevocationList, Revocations};
 pub use self::sessions::{Recalled, SessionChange, Sessions, StoredSession};
-/// The name that [`Renewal`] had before.
-#[doc(hidden)]
-pub use self::topics::Renewal as Standing;
 pub use self::topics::{Lease, Leases, Notice, Orphan, Reaped, Renewal, Topics, Written};
 use crate::{Profile, Timestamp, UserId};
 

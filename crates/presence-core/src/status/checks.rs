@@ -15,6 +15,7 @@ pub const CLEAR_AFTER_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Why a message, an emoji or an end is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StatusError {
     /// The message has more than [`MESSAGE_CHARS_MAX`] characters.
     MessageTooLong,
@@ -45,6 +46,37 @@ impl fmt::Display for StatusError {
 }
 
 impl std::error::Error for StatusError {}
+
+/// Reads the message of a record, which is bounded. Whether people may choose it is checked where they do: records may be older.
+#[cfg(feature = "serde")]
+pub(crate) fn read_message<'de, D>(from: D) -> Result<Option<Arc<str>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let message: Option<Arc<str>> = serde::Deserialize::deserialize(from)?;
+    let is_long = |it: &Arc<str>| it.chars().count() > MESSAGE_CHARS_MAX;
+    match message.as_ref().is_some_and(is_long) {
+        true => Err(serde::de::Error::custom(format_args!(
+            "a message must be at most {MESSAGE_CHARS_MAX} characters"
+        ))),
+        false => Ok(message),
+    }
+}
+
+/// Reads the emoji of a record, which is bounded.
+#[cfg(feature = "serde")]
+pub(crate) fn read_emoji<'de, D>(from: D) -> Result<Option<Arc<str>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let emoji: Option<Arc<str>> = serde::Deserialize::deserialize(from)?;
+    match emoji.as_ref().is_some_and(|it| it.len() > EMOJI_BYTES_MAX) {
+        true => Err(serde::de::Error::custom(format_args!(
+            "an emoji must be at most {EMOJI_BYTES_MAX} bytes"
+        ))),
+        false => Ok(emoji),
+    }
+}
 
 /// Checks a custom message, removes invisible characters, and trims it. Returns `None` for an empty message.
 ///

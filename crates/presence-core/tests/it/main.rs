@@ -21,6 +21,8 @@ mod pace;
 mod privacy;
 mod restarting;
 mod rosters;
+#[cfg(feature = "serde")]
+mod serialized;
 mod services;
 mod status;
 

@@ -33,6 +33,7 @@ mod resuming;
 mod revoking;
 mod rfc6455;
 mod rust_client;
+mod rust_client_rooms;
 mod slow;
 mod telling;
 mod tokens;

@@ -100,12 +100,22 @@ pub struct Entry {
     /// The hub does not check that the client may do this. An id is not a secret, so the caller must have verified it,
     /// for example with a signed resume token.
     ///
-    /// ```text
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use presence_embedded::ProfileMemory;
+    /// # use presence_hub::presence_core::{ChannelId, DeviceId, Event, Payload, UserId, Watching};
+    /// # use presence_hub::{Delivery, Entry, Hub, Reference, Settings};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
+    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
     /// let first = hub.connect(entry.clone()).await?;
-    /// let resume = Some(first.connection());                       // session 7f3a…, epoch 0
-    /// drop(first);                                                 // the connection broke
-    /// let second = hub.connect(Entry { resume, ..entry }).await?;  // session 7f3a…, epoch 1
+    /// let resume = Some(first.connection());
+    /// drop(first); // the connection broke
+    /// let second = hub.connect(Entry { resume, ..entry }).await?;
     /// assert!(second.is_restored());
+    /// # Ok(())
+    /// # }
     /// ```
     pub resume: Option<Connection>,
     /// Where the connection comes from, for explanations; `None` if nobody needs to know.

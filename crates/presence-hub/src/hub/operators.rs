@@ -17,6 +17,7 @@ use crate::program::Program;
 
 /// How many messages wait for the shards of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MailboxDepth {
     /// How many messages wait in all mailboxes together.
     pub all: usize,

@@ -184,10 +184,21 @@ impl Hub {
     /// second at most. While the store does not answer, the node works on its own, and it joins the others as soon
     /// as the store answers.
     ///
-    /// ```text
-    /// let settings = presence_redis::Settings::from_url("redis://127.0.0.1:6379/0")?;
-    /// let store = Arc::new(RedisTopics::connect(settings).await?);
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use presence_embedded::ProfileMemory;
+    /// use presence_hub::{Hub, Settings};
+    /// use presence_redis::RedisTopics;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis = presence_redis::Settings::from_url("redis://127.0.0.1:6379/0")?;
+    /// let store = Arc::new(RedisTopics::connect(redis).await?);
+    /// let profiles = Arc::new(ProfileMemory::default());
     /// let hub = Hub::join(Settings::default(), profiles, store, "eu-1").await;
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Panics

@@ -23,9 +23,21 @@ impl Session {
     /// Every other command counts as a heartbeat too, so a client that keeps sending commands is not timed out. There is
     /// no answer to a heartbeat.
     ///
-    /// ```text
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use presence_embedded::ProfileMemory;
+    /// # use presence_hub::presence_core::{ChannelId, DeviceId, Event, Payload, UserId, Watching};
+    /// # use presence_hub::{Delivery, Entry, Hub, Reference, Settings};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
+    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
+    /// # let mut session = hub.connect(entry).await?;
+    /// # let room = ChannelId::new("room:42")?;
     /// // For each heartbeat that the client sends:
-    /// let _ = session.heard();
+    /// session.heard()?;
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors
@@ -71,9 +83,33 @@ impl Session {
     ///
     /// If the user hides, the session is in the channel, but nobody sees it there.
     ///
-    /// ```text
-    /// session.join(channel, meta, Some((Watching::Full, None)), Some(Reference(1)))?;
-    /// session.next().await  // Granted(Reference(1)); after it the state of the channel, as Event::Everyone
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use presence_embedded::ProfileMemory;
+    /// # use presence_hub::presence_core::{ChannelId, DeviceId, Event, Payload, UserId, Watching};
+    /// # use presence_hub::{Delivery, Entry, Hub, Reference, Settings};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
+    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
+    /// # let mut session = hub.connect(entry).await?;
+    /// # let room = ChannelId::new("room:42")?;
+    /// let watch = Some((Watching::Full, None));
+    /// session.join(room, Arc::default(), watch, Some(Reference(1)))?;
+    /// loop {
+    ///     match session.next().await {
+    ///         Delivery::Granted(reference) => assert_eq!(reference, Reference(1)),
+    ///         Delivery::Event(told) => {
+    ///             if let Event::Everyone { people, .. } = &*told.event {
+    ///                 assert_eq!(people[0].user.as_str(), "ann");
+    ///                 break;
+    ///             }
+    ///         }
+    ///         other => panic!("{other:?}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors
@@ -278,10 +314,34 @@ impl Session {
     ///   [`Limits::broadcasts_max`](presence_core::Limits::broadcasts_max) broadcasts (64 by default) for this channel
     ///   within the last [`Timing::RATE_WINDOW`](presence_core::Timing::RATE_WINDOW) (50 ms).
     ///
-    /// ```text
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use presence_embedded::ProfileMemory;
+    /// # use presence_hub::presence_core::{ChannelId, DeviceId, Event, Payload, UserId, Watching};
+    /// # use presence_hub::{Delivery, Entry, Hub, Reference, Settings};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
+    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
+    /// # let mut session = hub.connect(entry).await?;
+    /// # let room = ChannelId::new("room:42")?;
+    /// # session.join(room.clone(), Arc::default(), Some((Watching::Full, None)), None)?;
     /// let payload = Payload::from_json(r#"{"text": "hello"}"#)?;
-    /// session.say(channel, "chat".into(), payload, None)?;
-    /// // Everyone who watches the channel is told Event::Broadcast: at once, unless the channel has just told something.
+    /// session.say(room, "chat".into(), payload, None)?;
+    /// // Everyone who watches the channel is told: at once, unless the channel has just told something.
+    /// loop {
+    ///     match session.next().await {
+    ///         Delivery::Event(told) => {
+    ///             if let Event::Broadcast { user, event, .. } = &*told.event {
+    ///                 assert_eq!((user.as_str(), &**event), ("ann", "chat"));
+    ///                 break;
+    ///             }
+    ///         }
+    ///         other => panic!("{other:?}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -36,6 +36,7 @@ use crate::shards::Shards;
 /// same command may succeed a moment later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the hub is busy")]
+#[non_exhaustive]
 pub struct Busy {
     /// How long to wait before the command is sent again.
     pub retry_after: Duration,

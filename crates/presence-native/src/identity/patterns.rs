@@ -25,6 +25,7 @@ enum Pattern {
 
 /// Why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PatternError {
     /// What is before the `*` is not the beginning of a channel's id.
     #[error(

@@ -38,6 +38,7 @@ impl fmt::Debug for ResumeKey {
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ResumeKeyError {
     /// The key file can be neither read nor created.
     #[error("cannot keep the resume key in {}: {source}", path.display())]

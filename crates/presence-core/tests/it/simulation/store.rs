@@ -6,7 +6,7 @@ use std::time::Duration;
 use presence_core::cluster::{
     Applied, Field, Incarnation, Op, PARTITIONS, Patch, Snapshot, Subject, TopicMap, Write,
 };
-use presence_core::ports::{Lease, Leases, Queue, Standing, Written};
+use presence_core::ports::{Lease, Leases, Queue, Renewal, Written};
 use presence_core::{Clock, Reason, Timestamp};
 
 use super::planted::Planted;
@@ -208,11 +208,11 @@ impl Store {
         let time = self.time(now);
         self.remember_leases(now);
         let mine = match self.leases.get(&me) {
-            Some(lease) if lease.is_dead => Standing::Dead,
-            Some(_) => Standing::Renewed,
-            None => Standing::New,
+            Some(lease) if lease.is_dead => Renewal::Dead,
+            Some(_) => Renewal::Renewed,
+            None => Renewal::New,
         };
-        if mine != Standing::Dead {
+        if mine != Renewal::Dead {
             let lease = Lease {
                 who: me,
                 name: "".into(),
