@@ -313,11 +313,16 @@ impl Truth {
         let mut before = BTreeMap::new();
         for (room, visit) in self.visits_of(id) {
             before.insert(room, *visit.verdicts.last());
+            let mut since = at;
             if *end != End::Goodbye {
                 visit.breaks.insert(at);
+            } else if *visit.verdicts.last() != Verdict::Not {
+                // They left, even if nobody is sure to hear of it: whoever comes next is not back from a break before.
+                visit.verdicts.turn(at, Verdict::Not);
+                since = at + Duration::from_nanos(1);
             }
-            if *visit.verdicts.last() != Verdict::Not {
-                visit.verdicts.turn(at, verdict);
+            if *visit.verdicts.last() != Verdict::Not || since > at {
+                visit.verdicts.turn(since, verdict);
             }
         }
         if let Some((_, life)) = self.lives.get_mut(&id) {

@@ -79,6 +79,30 @@ fn a_leave_after_a_goodbye_is_no_flap_although_a_break_came_before() {
     check_story(&story, &[]);
 }
 
+/// They came back the moment before, so it is not sure that every gateway knew of it.
+#[test]
+fn a_leave_after_a_goodbye_is_no_flap_although_redis_goes_away_next() {
+    let again = Mark { life: 2, ..mark(1) };
+    let story = [
+        (1, connected(ANN, 1, false)),
+        (1, watching(&[])),
+        (2, asked(join(1))),
+        (2, ok(1)),
+        (2, joined(1)),
+        (10, Fact::Ended(ANN, End::Vanished)),
+        (14, connected(ANN, 1, true)),
+        (14, Fact::Ended(ANN, End::Vanished)),
+        (14, connected(ANN, 1, true)),
+        (15, Fact::Ended(ANN, End::Goodbye)),
+        (15, left()),
+        (16, connected(ANN, 2, false)),
+        (16, asked_of(ANN, 2, Ask::Join(ROOM, again))),
+        (16, ok(2)),
+        (16, Fact::Broken(0, fault::Kind::BlackHole)),
+    ];
+    check_story(&story, &[]);
+}
+
 #[test]
 fn an_update_that_is_answered_after_a_later_leave_brings_nobody_back() {
     let story = [
