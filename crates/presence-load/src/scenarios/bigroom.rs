@@ -131,7 +131,7 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
     if exact < live {
         outcome.problem(format!("{exact} of {live} clients have the right count"));
     }
-    let look_ups = service.look_up(LOOK_UPS).await?;
+    let look_ups = service.look_up(LOOK_UPS, &mut outcome).await?;
     sleep(REST).await;
 
     let [memory, redis] = processes.memory();
@@ -155,18 +155,14 @@ pub(super) async fn run(args: &Args, tag: &str) -> Result<Outcome> {
         client.close().await;
     }
 
-    outcome.metric("joined by the service", "people", by_service);
+    outcome.metric("people joined by the service", "people", by_service);
     outcome.metric(
-        "  of them in a second",
+        "the service joined",
         "/s",
         by_service / joined.as_secs_f64(),
     );
-    outcome.metric("joined by clients", "people", live as f64);
-    outcome.metric(
-        "  of them in a second",
-        "/s",
-        live as f64 * 1e3 / last_joined,
-    );
+    outcome.metric("people joined by clients", "people", live as f64);
+    outcome.metric("clients joined", "/s", live as f64 * 1e3 / last_joined);
     outcome.metric(
         "last join to exact everywhere",
         "ms",

@@ -32,7 +32,7 @@ pub(super) struct Service {
 /// The calls that say that everybody is still there.
 pub(super) struct Beating {
     end: watch::Sender<()>,
-    tasks: Vec<JoinHandle<Result<()>>>,
+    tasks: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Service {
@@ -74,7 +74,7 @@ impl Service {
     }
 
     /// Looks `count` people up by name on each gateway, one after the other. Returns how long each took, in µs.
-    pub(super) async fn look_up(&self, count: usize) -> Result<Vec<u64>> {
+    pub(super) async fn look_up(&self, count: usize, outcome: &mut Outcome) -> Result<Vec<u64>> {
         let people: Vec<&String> = self.batches.iter().flat_map(|it| &it.1).collect();
         let mut micros = Vec::new();
         for n in 0..count {
@@ -88,7 +88,9 @@ impl Service {
                 micros.push(u64::try_from(began.elapsed().as_micros())?);
                 let found = &page["users"];
                 let is_found = found[0]["id"] == id.as_str() && found[1].is_null();
-                ensure!(is_found, "{id} was looked up, and found was {found}");
+                if !is_found {
+                    outcome.problem(format!("{id} was looked up, and found was {found}"));
+                }
             }
         }
         Ok(micros)
@@ -114,9 +116,7 @@ impl Beating {
         drop(self.end);
         let mut problems = Vec::new();
         for task in self.tasks {
-            if let Err(why) = task.await? {
-                problems.push(format!("{why:#}"));
-            }
+            problems.extend(task.await?);
         }
         Ok(problems)
     }
@@ -137,23 +137,30 @@ async fn join(address: SocketAddr, room: &str, ids: &[String]) -> Result<Duratio
     Ok(Duration::from_secs(seconds))
 }
 
-/// Says again and again that a batch is still there, three times as often as it must.
+/// Says again and again that a batch is still there, three times as often as it must. Who is not there any more joins
+/// again. Returns what went wrong.
 async fn beat(
     address: SocketAddr,
     room: Arc<str>,
     ids: Vec<String>,
     expires_in: Duration,
     mut ended: watch::Receiver<()>,
-) -> Result<()> {
+) -> Vec<String> {
     let body = json!({"user_ids": ids}).to_string();
     let target = format!("{room}/bulk-heartbeat?user_id=service");
+    let mut problems = Vec::new();
     loop {
         tokio::select! {
             () = sleep(expires_in / 3) => {}
-            _ = ended.changed() => return Ok(()),
+            _ = ended.changed() => return problems,
         }
-        let answer = call(address, "POST", &target, &body).await?;
-        all_ok(&answer, ids.len())?;
+        let answer = call(address, "POST", &target, &body).await;
+        let kept = answer.and_then(|it| all_ok(&it, ids.len()));
+        if let Err(why) = kept {
+            problems.push(format!("people of the service were not kept: {why:#}"));
+            let again = join(address, &room, &ids).await;
+            problems.extend(again.err().map(|why| format!("{why:#}")));
+        }
     }
 }
 
