@@ -29,8 +29,7 @@ const TIME_MAX: Duration = Duration::from_secs(120);
 const RATES: &[&str] = &["STATUS", "JOIN", "BROADCAST", "QUERY", "OTHER"];
 const FAST: &str = "1000/s burst 100000";
 
-/// What JSON Schema has no words for: `expires_at` is a moment of the next year; rows go on after a `next` that a page had, a
-/// `prefix` goes with the order `name`, and `offset` with the order `joined`.
+/// What JSON Schema has no words for: `expires_at` is a moment of the next year; rows go on after a `next` that a page had.
 const HOOKS: &str = "
 import time
 import schemathesis
@@ -43,11 +42,7 @@ def before_call(context, case, kwargs):
             body['expires_at'] = int(time.time()) + 3600
     positive = meta is not None and meta.generation.mode.is_positive
     if positive and case.operation.path.endswith(('/viewers', '/online')):
-        query = case.query
-        query.pop('after', None)
-        if 'prefix' in query or query.get('order') == 'name':
-            query['order'] = 'name'
-            query.pop('offset', None)
+        case.query.pop('after', None)
 ";
 
 /// Runs schemathesis against a release gateway of our own.

@@ -67,20 +67,30 @@ pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
 
 /// Makes the answer for an error, `{"error":{"code","message"}}`, with the field and the time to wait where they help.
 pub(crate) fn error(status: StatusCode, why: &Refused) -> Answer {
+    let mut answer = json(status, &json!({ "error": error_json(why) }));
+    if let Some(millis) = retry_millis(why) {
+        answer
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+    }
+    answer
+}
+
+/// A refusal as JSON.
+pub(crate) fn error_json(why: &Refused) -> serde_json::Value {
     let mut error = json!({ "code": why.code.as_str(), "message": why.message });
     if let Some(field) = &why.field {
         error["field"] = json!(field);
     }
-    let millis = why.retry_after.map(|it| it.as_millis().max(1));
-    if let Some(millis) = millis {
-        error["retry_after"] = json!(u64::try_from(millis).unwrap_or(u64::MAX));
+    if let Some(millis) = retry_millis(why) {
+        error["retry_after"] = json!(millis);
     }
-    let mut answer = json(status, &json!({ "error": error }));
-    if let Some(millis) = millis {
-        let seconds = HeaderValue::from(u64::try_from(millis.div_ceil(1000)).unwrap_or(u64::MAX));
-        answer.headers_mut().insert(RETRY_AFTER, seconds);
-    }
-    answer
+    error
+}
+
+fn retry_millis(why: &Refused) -> Option<u64> {
+    let millis = why.retry_after?.as_millis().max(1);
+    Some(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 /// The query of a URL, decoded.

@@ -88,11 +88,12 @@ pub(crate) enum RosterMessage {
         number: u32,
         send_queue: Arc<SendQueue>,
     },
-    /// Asks for the first rows of a span.
+    /// Asks for a page of a span.
     Rows {
         topic: Topic,
         span: Span,
-        rows: usize,
+        offset: usize,
+        limit: usize,
         reply: oneshot::Sender<Page>,
     },
     List {

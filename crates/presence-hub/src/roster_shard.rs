@@ -38,7 +38,8 @@ enum Looker {
     },
     Rows {
         span: Span,
-        rows: usize,
+        offset: usize,
+        limit: usize,
         reply: oneshot::Sender<Page>,
     },
     Typing(oneshot::Sender<Vec<UserId>>),
@@ -178,10 +179,16 @@ impl RosterShard {
             RosterMessage::Rows {
                 topic,
                 span,
-                rows,
+                offset,
+                limit,
                 reply,
             } => {
-                let looker = Looker::Rows { span, rows, reply };
+                let looker = Looker::Rows {
+                    span,
+                    offset,
+                    limit,
+                    reply,
+                };
                 self.look(topic, looker, effects);
             }
             RosterMessage::Typing { topic, reply } => {
@@ -314,8 +321,14 @@ impl RosterShard {
             } => {
                 let _ = reply.send(self.rosters.list(topic, offset, limit));
             }
-            Looker::Rows { span, rows, reply } => {
-                let _ = reply.send(self.rosters.rows(self.now, topic, &span, rows));
+            Looker::Rows {
+                span,
+                offset,
+                limit,
+                reply,
+            } => {
+                let page = self.rosters.rows(self.now, topic, &span, offset, limit);
+                let _ = reply.send(page);
             }
             Looker::Typing(reply) => {
                 let _ = reply.send(self.rosters.typing(topic));

@@ -1,5 +1,6 @@
 //! The arguments of the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
@@ -51,6 +52,27 @@ pub(crate) struct Args {
     /// Also writes all numbers into this file, as JSON
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
+    /// `bigroom`: how many people are in the room
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) people: usize,
+    /// `bigroom`: how many gateways to start; they share one Redis
+    #[arg(long, default_value_t = 6)]
+    pub(crate) gateways: usize,
+    /// `bigroom`: how many clients connect to each gateway; a service joins for all other people
+    #[arg(long, default_value_t = 3000)]
+    pub(crate) connections: usize,
+    /// `bigroom`: how many clients of each gateway have a window on the room instead of the summary
+    #[arg(long, default_value_t = 100)]
+    pub(crate) windows: usize,
+    /// `bigroom`: how many changes a second the clients make together
+    #[arg(long, default_value_t = 1000.0)]
+    pub(crate) changes: f64,
+    /// The gateways of `bigroom`, when they have started.
+    #[arg(skip)]
+    pub(crate) cluster: Vec<ClusterMember>,
+    /// The process id of their Redis.
+    #[arg(skip)]
+    pub(crate) redis: Option<u32>,
     /// The process id of the gateway, to measure its CPU and memory; by default the process that listens on its port,
     /// if it runs here
     #[arg(long)]
@@ -66,6 +88,13 @@ pub(crate) struct Args {
     pub(crate) frames: usize,
 }
 
+/// One of the gateways that share a Redis.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterMember {
+    pub(crate) address: SocketAddr,
+    pub(crate) pid: u32,
+}
+
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
@@ -77,6 +106,8 @@ pub(crate) enum Scenario {
     Storm,
     /// Everyone is in a room and changes now and then: how long it takes until others see it
     Churn,
+    /// One room of very many people over several gateways that it starts: how soon counts are exact and windows current
+    Bigroom,
     /// A set of small runs in every protocol: whether all deliveries are right
     Smoke,
     /// For internal use by `fanout` and `churn`: accepts WebSockets and writes frames at the lowest possible cost
@@ -120,6 +151,22 @@ impl Args {
             ]);
         }
         scenarios
+    }
+
+    /// The small run of `bigroom` that is part of a smoke test.
+    pub(crate) fn small_bigroom(&self) -> Args {
+        Args {
+            scenario: Scenario::Bigroom,
+            protocol: Dialect::Json,
+            people: 2000,
+            gateways: 2,
+            connections: 50,
+            windows: 10,
+            changes: 100.0,
+            seconds: 2.0,
+            runs: 1,
+            ..self.clone()
+        }
     }
 
     /// How many rooms the clients are spread over.

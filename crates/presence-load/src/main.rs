@@ -30,13 +30,9 @@ use report::Report;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match &args.gateway {
-        None => measure(&args),
-        Some(gateway) => own::with_gateway(&args, gateway, measure),
-    };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    match measure_all(&args) {
+        Ok(reports) if reports.iter().all(Report::is_good) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("presence-load: {error:#}");
             ExitCode::FAILURE
@@ -44,21 +40,43 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs what `args` asks for, against gateways of our own if it says so, and writes the numbers into the file.
+fn measure_all(args: &Args) -> Result<Vec<Report>> {
+    let reports = match &args.gateway {
+        None => measure(args)?,
+        Some(gateway) if args.scenario == Scenario::Bigroom => {
+            own::with_cluster(args, gateway, measure)?
+        }
+        Some(gateway) => {
+            let mut reports = own::with_gateway(args, gateway, measure)?;
+            if args.scenario == Scenario::Smoke {
+                let small = args.small_bigroom();
+                reports.extend(own::with_cluster(&small, gateway, measure)?);
+            }
+            reports
+        }
+    };
+    if let Some(file) = &args.json {
+        report::write(file, &reports)?;
+    }
+    Ok(reports)
+}
+
 /// Does what [`run`] does, on a runtime of its own.
-fn measure(args: &Args) -> Result<bool> {
+fn measure(args: &Args) -> Result<Vec<Report>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(run(args))
 }
 
-/// Runs what `args` asks for. Returns whether everything that was expected was received.
-async fn run(args: &Args) -> Result<bool> {
+/// Runs what `args` asks for. Prints each report, and returns them all.
+async fn run(args: &Args) -> Result<Vec<Report>> {
+    let mut reports = Vec::new();
     if args.scenario == Scenario::BareServer {
         bare::serve(args).await?;
-        return Ok(true);
+        return Ok(reports);
     }
-    let mut reports = Vec::new();
     for args in args.scenarios() {
         let mut report = Report::new(&args);
         for run in 0..args.runs.max(1) {
@@ -67,8 +85,5 @@ async fn run(args: &Args) -> Result<bool> {
         report.print();
         reports.push(report);
     }
-    if let Some(file) = &args.json {
-        report::write(file, &reports)?;
-    }
-    Ok(reports.iter().all(Report::is_good))
+    Ok(reports)
 }

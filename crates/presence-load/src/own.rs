@@ -1,12 +1,16 @@
-//! A gateway of our own, for one run.
+//! Gateways of our own, for one run.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
+use presence_testkit::cluster::{self, Cluster};
 use presence_testkit::folder::Folder;
 use presence_testkit::gateway::{Gateway, Settings};
+use presence_testkit::redis::Topology;
 
-use crate::args::Args;
+use crate::args::{Args, ClusterMember};
+use crate::report::Report;
 
 /// The application whose pages some of its clients are.
 const PUSHER: [(&str, &str); 3] = [
@@ -23,11 +27,9 @@ const PUSHER: [(&str, &str); 3] = [
 pub(crate) fn with_gateway(
     args: &Args,
     gateway: &Path,
-    measure: impl FnOnce(&Args) -> Result<bool>,
-) -> Result<bool> {
-    let name = format!("load-{}", std::process::id());
-    let parent = args.folder.clone().unwrap_or_else(std::env::temp_dir);
-    let folder = Folder::empty(std::path::absolute(parent.join(name))?)?;
+    measure: impl FnOnce(&Args) -> Result<Vec<Report>>,
+) -> Result<Vec<Report>> {
+    let folder = folder(args)?;
     let mut settings = Settings::alone(std::path::absolute(gateway)?);
     let app = PUSHER.map(|(name, value)| (name.to_owned(), value.to_owned()));
     settings.env.extend(app);
@@ -39,10 +41,59 @@ pub(crate) fn with_gateway(
     args.url = format!("ws://{}/ws", gateway.address());
     args.pusher = Some(app.map_err(|why| anyhow!("{why}"))?);
     match measure(&args) {
-        Ok(true) => gateway.stop().map(|()| true),
+        Ok(reports) if reports.iter().all(Report::is_good) => gateway.stop().map(|()| reports),
         failed => {
             eprint!("{}", gateway.process.log_end());
             failed
         }
     }
+}
+
+/// The same for `args.gateways` gateways on free ports that share one Redis, which is started too.
+///
+/// # Errors
+///
+/// Something did not start or did not stop well, or the run failed. Nothing is left running.
+pub(crate) fn with_cluster(
+    args: &Args,
+    gateway: &Path,
+    measure: impl FnOnce(&Args) -> Result<Vec<Report>>,
+) -> Result<Vec<Report>> {
+    let folder = folder(args)?;
+    let settings = cluster::Settings {
+        binary: std::path::absolute(gateway)?,
+        gateways: args.gateways,
+        redis: Some(Topology::Single),
+        node_timeout: Duration::from_secs(1),
+        mongo: false,
+        port_base: None,
+        env: Vec::new(),
+    };
+    let cluster = Cluster::start(folder.path(), &settings)?;
+    let member = |gateway: &Gateway| {
+        let pid = gateway.process.id().context("a gateway has ended")?;
+        let address = gateway.address();
+        anyhow::Ok(ClusterMember { address, pid })
+    };
+    let members: Result<Vec<_>> = cluster.gateways.iter().map(member).collect();
+    let redis = cluster.redis.iter().flat_map(|it| it.nodes());
+    let mut args = args.clone();
+    args.cluster = members?;
+    args.redis = redis.filter_map(|it| it.process.id()).next();
+    match measure(&args) {
+        Ok(reports) if reports.iter().all(Report::is_good) => cluster.stop().map(|()| reports),
+        failed => {
+            for gateway in &cluster.gateways {
+                eprint!("{}", gateway.process.log_end());
+            }
+            failed
+        }
+    }
+}
+
+/// The folder for data and logs of this run.
+fn folder(args: &Args) -> Result<Folder> {
+    let name = format!("load-{}", std::process::id());
+    let parent = args.folder.clone().unwrap_or_else(std::env::temp_dir);
+    Folder::empty(std::path::absolute(parent.join(name))?)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::args::Args;
+use crate::args::{Args, Scenario};
 use crate::machine::Machine;
 
 /// One number of one run.
@@ -118,13 +118,23 @@ impl Report {
             seconds,
             protocol,
             seed,
+            people,
+            gateways,
+            connections,
+            changes,
             ..
         } = &self.args;
+        let runs = self.runs.len();
+        if *scenario == Scenario::Bigroom {
+            return format!(
+                "{scenario:?}: {people} people, {gateways} gateways with {connections} clients each, {changes} changes/s for {seconds} s, seed {seed}, {runs} runs",
+            );
+        }
         format!(
             "{scenario:?}: {clients} clients, {} rooms, {} changes/s for {seconds} s, {protocol:?}, seed {seed}, {} runs",
             self.args.rooms(),
             self.args.rate(),
-            self.runs.len(),
+            runs,
         )
     }
 
@@ -165,6 +175,11 @@ impl Report {
                 "rate": self.args.rate(),
                 "seconds": self.args.seconds,
                 "protocol": format!("{:?}", self.args.protocol).to_lowercase(),
+                "people": self.args.people,
+                "gateways": self.args.gateways,
+                "connections": self.args.connections,
+                "windows": self.args.windows,
+                "changes": self.args.changes,
                 "seed": self.args.seed,
                 "runs": self.args.runs,
             },

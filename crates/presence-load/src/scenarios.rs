@@ -1,5 +1,6 @@
 //! The scenarios: what is measured, and how.
 
+mod bigroom;
 mod churn;
 mod fanout;
 mod idle;
@@ -28,6 +29,7 @@ pub(crate) async fn run(args: &Args, run: usize) -> Result<Outcome> {
         Scenario::Fanout => fanout::run(args, &tag).await,
         Scenario::Storm => storm::run(args, &tag).await,
         Scenario::Churn => churn::run(args, &tag).await,
+        Scenario::Bigroom => bigroom::run(args, &tag).await,
         Scenario::Smoke | Scenario::BareServer => unreachable!("these are taken apart before"),
     }
 }

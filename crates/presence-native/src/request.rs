@@ -119,8 +119,8 @@ pub fn user(field: &str, text: &str) -> Result<UserId, Refused> {
     user_id(text).map_err(|why| Refused::invalid(field, why))
 }
 
-/// The most users that one request may ask about.
-const USERS_MAX: usize = 1000;
+/// The most users that one request may ask about, or act for.
+pub const USERS_MAX: usize = 1000;
 /// The most people on one page.
 const PAGE_MAX: u64 = 1000;
 /// The page size if a request does not say one.

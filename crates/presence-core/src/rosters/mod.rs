@@ -127,9 +127,16 @@ impl Rosters {
         }
     }
 
-    /// The first `rows` people of `span` in `topic`, in the order of the span. The first question by name sorts
-    /// everybody; further ones within a minute use the same order.
-    pub fn rows(&mut self, now: Timestamp, topic: &Topic, span: &Span, rows: usize) -> Page {
+    /// A page of `span` in `topic`: at most `limit` people, after the first `offset` of the span, in its order. By name,
+    /// the first question sorts everybody, and the next ones within a minute do not.
+    pub fn rows(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        span: &Span,
+        offset: usize,
+        limit: usize,
+    ) -> Page {
         let Some(place) = self.places.get_mut(topic) else {
             return Page {
                 people: Vec::new(),
@@ -137,7 +144,7 @@ impl Rosters {
             };
         };
         let page = Page {
-            people: place.rows(now, span, rows),
+            people: place.rows(now, span, offset, limit),
             total: place.roster.len(),
         };
         if let Some(deadline) = place.deadline_to_arm() {

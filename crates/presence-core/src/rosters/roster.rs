@@ -71,13 +71,14 @@ impl Roster {
         self.order.iter().map(|(_, user)| &self.people[user])
     }
 
-    /// The first `rows` people of `span`. If the span is by name, everyone must be sorted by name: see
-    /// [`index_names`](Self::index_names).
-    pub(super) fn rows(&self, span: &Span, rows: usize) -> Vec<Arc<Person>> {
+    /// At most `rows` people of `span`, after its first `offset`. If the span is by name, everyone must be sorted
+    /// by name: see [`index_names`](Self::index_names).
+    pub(super) fn rows(&self, span: &Span, offset: usize, rows: usize) -> Vec<Arc<Person>> {
         match &span.0 {
             Kind::Joined { after } => {
                 let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-                let found = self.order.range((from, Bound::Unbounded)).take(rows);
+                let found = self.order.range((from, Bound::Unbounded));
+                let found = found.skip(offset).take(rows);
                 found.map(|(_, user)| self.people[user].clone()).collect()
             }
             Kind::Named { prefix, from } => {
@@ -86,7 +87,7 @@ impl Roster {
                     names.flat_map(|it| it.range((Bound::Excluded(from), Bound::Unbounded)));
                 let found = found.take_while(|(name, _)| name.starts_with(&**prefix));
                 let found = found.filter_map(|(_, user)| self.people.get(user.as_ref()?));
-                found.take(rows).cloned().collect()
+                found.skip(offset).take(rows).cloned().collect()
             }
         }
     }

@@ -43,6 +43,9 @@ pub(super) struct TopicState {
     is_big: bool,
     /// Whether a summary has to be sent.
     summary_due: bool,
+    /// What everybody who sees the summary was last told: how many people, and who the first are. `None` if somebody may
+    /// have been told something else.
+    summarised: Option<Box<(usize, Vec<Arc<Person>>)>>,
     pub(super) pace: Pace,
     /// How often the topic sends events.
     pub(super) told: Meter,
@@ -89,6 +92,7 @@ impl TopicState {
             touched: BTreeMap::new(),
             is_big: false,
             summary_due: false,
+            summarised: None,
             pace: Pace::default(),
             told: Meter::default(),
             summarises_at: Timestamp::default(),
@@ -107,6 +111,7 @@ impl TopicState {
         self.history.clear();
         self.touched.clear();
         self.snapshot = None;
+        self.summarised = None;
         let epoch = match self.roster.is_empty() {
             true => self.empty_epoch,
             false => self.epochs.next(),

@@ -88,6 +88,56 @@ fn a_summary_can_be_asked_for_in_a_small_room() {
 }
 
 #[test]
+fn a_summary_is_told_again_only_if_it_says_something_else() {
+    check(
+        "
+given 50ms tick
+given 2 faces_max
+   0s  a/web connects
+       b/web connects
+       c/web connects
+       d/web connects
+       a/web joins room:1
+       b/web joins room:1
+       c/web joins room:1
+   2s  eve watches room:1 summary
+       > eve: room:1 3 people: a online, b online
+   3s  d/web joins room:1
+       > room:1 4 people: a online, b online
+   5s  c chooses busy
+   6s  d chooses away
+   8s  b chooses busy
+       > room:1 4 people: a online, b busy
+  10s  d/web departs room:1
+       > room:1 3 people: a online, b busy
+",
+    );
+}
+
+#[test]
+fn a_summary_that_a_newcomer_got_before_the_others_is_corrected_for_them() {
+    check(
+        "
+given 50ms tick
+given 2 faces_max
+   0s  a/web connects
+       b/web connects
+       a/web joins room:1
+   2s  eve watches room:1 summary
+       > eve: room:1 1 people: a online
+   3s  b/web joins room:1
+       > room:1 2 people: a online, b online
+3s100ms b/web departs room:1
+3s200ms zoe watches room:1 summary
+       > zoe: room:1 1 people: a online
+3s300ms b/web joins room:1
+   4s  .
+       > room:1 2 people: a online, b online
+",
+    );
+}
+
+#[test]
 fn who_comes_to_a_summary_is_told_who_is_typing() {
     check(
         "

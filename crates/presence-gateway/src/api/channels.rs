@@ -1,9 +1,10 @@
 //! The calls about channels and workspaces: who is there, and what services do there for users.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use presence_core::{ChannelId, DeviceId, Refusal, Topic, UserId, WorkspaceId};
+use presence_core::{ChannelId, DeviceId, Meta, Refusal, Topic, UserId, WorkspaceId};
 use presence_protocol::{ErrorCode, Json};
 use serde::Deserialize;
 use serde_json::json;
@@ -17,7 +18,7 @@ use crate::identity::Identity;
 use crate::request::{self, PAGE, Refused};
 
 /// The device of a user for whom a service acts, if the service does not name one.
-const DEVICE: &str = "service:api";
+pub(super) const DEVICE: &str = "service:api";
 
 /// Lists who is online in a workspace.
 pub(super) async fn online(
@@ -85,8 +86,8 @@ pub(super) fn slice(query: &Query) -> Result<(usize, usize), Refused> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JoinBody {
-    user_id: String,
-    device_id: Option<String>,
+    pub(super) user_id: String,
+    pub(super) device_id: Option<String>,
     pub(super) meta: Option<Json>,
 }
 
@@ -115,22 +116,40 @@ pub(super) async fn join(
 ) -> Result<Answer, Problem> {
     let user = acted_for(identity, &channel, &body.user_id)?;
     let device: DeviceId = request::id("device_id", body.device_id.as_deref().unwrap_or(DEVICE))?;
-    // The name in a token is that of its owner, not of the users whom it acts for.
-    let mut speaker = identity.clone();
-    if speaker.user != user {
-        speaker.name = None;
+    let meta = meta_of(identity, &user, body.meta.map(Json::into_text))?;
+    let joined = app.hub.act_join(&user, device, channel, meta).await;
+    joined.map_err(|why| no_room(app, why))?;
+    Ok(lasting(app))
+}
+
+/// The meta of `user` that a service gave.
+pub(super) fn meta_of(
+    identity: &Identity,
+    user: &UserId,
+    json: Option<Arc<str>>,
+) -> Result<Arc<Meta>, Refused> {
+    if identity.user == *user {
+        return request::meta(json, identity);
     }
-    let meta = request::meta(body.meta.map(Json::into_text), &speaker)?;
-    match app.hub.act_join(&user, device, channel, meta).await {
-        Ok(()) => Ok(lasting(app)),
+    // The name in a token is that of its owner, not of the users whom it acts for.
+    let speaker = Identity {
+        name: None,
+        ..identity.clone()
+    };
+    request::meta(json, &speaker)
+}
+
+/// Why a join was refused.
+pub(super) fn no_room(app: &App, why: Refusal) -> Refused {
+    let why = match why {
         // There was no room for the session through which services act.
-        Err(Refusal::NoSession) => Err(Refusal::TooMany {
+        Refusal::NoSession => Refusal::TooMany {
             what: "sessions of one user",
             max: app.config.limits.sessions_max,
-        }
-        .into()),
-        Err(why) => Err(why.into()),
-    }
+        },
+        why => why,
+    };
+    why.into()
 }
 
 /// Takes a user out of a channel. If the user is not there, nothing changes, so it can be repeated.
@@ -187,7 +206,8 @@ fn acted_for(identity: &Identity, channel: &ChannelId, user: &str) -> Result<Use
     Ok(user)
 }
 
-fn gone(why: Refusal) -> Refused {
+/// Why a call for a user who should be in the channel was refused.
+pub(super) fn gone(why: Refusal) -> Refused {
     match why {
         Refusal::NoSession => Refused::new(ErrorCode::NotJoined, "join the channel first"),
         why => why.into(),

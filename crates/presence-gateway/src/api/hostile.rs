@@ -4,6 +4,7 @@ use presence_core::Timestamp;
 
 use super::body::parse;
 use super::channels::{BroadcastBody, JoinBody, UserBody};
+use super::crowds::{JoinAllBody, UsersBody};
 use super::users::{BulkBody, StatusBody};
 use crate::request;
 
@@ -24,5 +25,12 @@ pub(crate) fn body(bytes: &[u8]) {
         let identity = crate::identity::hostile::somebody();
         let _ = request::meta(it.meta.map(presence_protocol::Json::into_text), &identity);
     }
+    if let Ok(it) = parse::<JoinAllBody>(bytes) {
+        let identity = crate::identity::hostile::somebody();
+        for it in it.users {
+            let _ = request::meta(it.meta.map(presence_protocol::Json::into_text), &identity);
+        }
+    }
+    let _ = parse::<UsersBody>(bytes);
     let _ = parse::<UserBody>(bytes);
 }

@@ -3,6 +3,7 @@
 mod routes;
 
 mod channels;
+mod crowds;
 mod explain;
 mod lists;
 mod operators;

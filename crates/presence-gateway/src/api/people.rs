@@ -22,31 +22,27 @@ pub(super) struct People {
 }
 
 impl People {
-    /// The page of `topic` that the query asks for: after so many people, or after one of them.
+    /// The page of `topic` that the query asks for.
     pub(super) async fn page(app: &App, topic: Topic, query: &Query) -> Result<Self, Problem> {
         let (limit, offset) = slice(query)?;
+        let prefix = query.get("prefix").map(str::to_owned);
+        let asked = query.get("order").map(order).transpose()?;
         let request = RowsRequest {
-            order: query.get("order").map(order).transpose()?,
-            prefix: query.get("prefix").map(str::to_owned),
+            // People with a prefix are always in the order of their names. OpenAPI cannot say that a parameter goes with one
+            // value of another, so the order is ignored and not refused.
+            order: asked.filter(|_| prefix.is_none()),
+            prefix,
             after: None,
         };
         let order = request.order();
-        let after = query.get("after");
-        // One more than is shown, to know whether others follow.
-        let mut page = if after.is_none() && order == Order::Joined && request.prefix.is_none() {
-            app.hub.list(topic, offset, limit.saturating_add(1)).await?
-        } else {
-            if offset > 0 {
-                let why = "is for the order `joined` without `after`";
-                return Err(Refused::invalid("offset", why).into());
-            }
-            let request = match after {
-                Some(after) => request.after_cursor(after)?,
-                None => request,
-            };
-            let span = request.checked()?;
-            app.hub.rows(topic, span, limit.saturating_add(1)).await?
+        let request = match query.get("after") {
+            Some(after) => request.after_cursor(after)?,
+            None => request,
         };
+        let span = request.checked()?;
+        // One more than is shown, to know whether others follow.
+        let read = app.hub.rows(topic, span, offset, limit.saturating_add(1));
+        let mut page = read.await?;
         let has_more = page.people.len() > limit;
         page.people.truncate(limit);
         let last = page.people.last().filter(|_| has_more);

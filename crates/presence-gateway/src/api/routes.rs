@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use presence_protocol::ErrorCode;
 
 use super::problem::Problem;
-use super::{body, channels, explain, lists, operators, overview, transitions, users};
+use super::{body, channels, crowds, explain, lists, operators, overview, transitions, users};
 use crate::app::App;
 use crate::callers::CallClass;
 use crate::http::{self, Answer, Query};
@@ -23,6 +23,8 @@ use crate::request::Refused;
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 /// The longest body of a bulk request, in bytes: a thousand of the longest ids, and some room.
 const BULK_BYTES_MAX: usize = 256 * 1024;
+/// The longest body of a join of many users, in bytes: a thousand users, each with a kilobyte of meta.
+const JOIN_ALL_BYTES_MAX: usize = 1024 * 1024;
 
 /// One route of the API.
 #[derive(Debug)]
@@ -47,8 +49,10 @@ enum Call {
     Count,
     Typing,
     Join,
+    JoinAll,
     Leave,
     Heartbeat,
+    HeartbeatAll,
     Broadcast,
     ExplainUser,
     ExplainChannel,
@@ -96,8 +100,10 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Call::Typing, "api_typing", "GET, HEAD", "/api/presence/channel/{id}/typing"),
     route(Call::ExplainChannel, "api_explain_channel", "GET, HEAD", "/api/presence/channel/{id}/explain"),
     route(Call::Join, "api_join", "POST", "/api/presence/channel/{id}/join"),
+    route(Call::JoinAll, "api_bulk_join", "POST", "/api/presence/channel/{id}/bulk-join"),
     route(Call::Leave, "api_leave", "POST", "/api/presence/channel/{id}/leave"),
     route(Call::Heartbeat, "api_heartbeat", "POST", "/api/presence/channel/{id}/heartbeat"),
+    route(Call::HeartbeatAll, "api_bulk_heartbeat", "POST", "/api/presence/channel/{id}/bulk-heartbeat"),
     route(Call::Broadcast, "api_broadcast", "POST", "/api/presence/channel/{id}/broadcast"),
 ];
 
@@ -162,7 +168,9 @@ async fn call(
     let rates = &app.config.rates;
     let (class, rate) = match call {
         Call::Status => (CallClass::Status, rates.status),
-        Call::Join | Call::Leave | Call::Heartbeat => (CallClass::Join, rates.join),
+        Call::Join | Call::JoinAll | Call::Leave | Call::Heartbeat | Call::HeartbeatAll => {
+            (CallClass::Join, rates.join)
+        }
         Call::Broadcast => (CallClass::Broadcast, rates.broadcast),
         _ => (CallClass::Query, rates.query),
     };
@@ -235,6 +243,11 @@ async fn perform(
             let body = body::read(request, bytes_max).await?;
             channels::join(app, identity, channel, body).await
         }
+        Call::JoinAll => {
+            let channel = named("channel_id", id)?;
+            let body = body::read(request, JOIN_ALL_BYTES_MAX).await?;
+            crowds::join(app, identity, channel, body).await
+        }
         Call::Leave => {
             let channel = named("channel_id", id)?;
             let body = body::read(request, bytes_max).await?;
@@ -244,6 +257,11 @@ async fn perform(
             let channel = named("channel_id", id)?;
             let body = body::read(request, bytes_max).await?;
             channels::heartbeat(app, identity, channel, body).await
+        }
+        Call::HeartbeatAll => {
+            let channel = named("channel_id", id)?;
+            let body = body::read(request, BULK_BYTES_MAX).await?;
+            crowds::heartbeat(app, identity, channel, body).await
         }
         Call::Broadcast => {
             let channel = named("channel_id", id)?;

@@ -319,6 +319,11 @@ async fn no_user_has_an_id_that_looks_like_an_application() {
             ),
             (
                 "POST",
+                "/api/presence/channel/room:1/bulk-heartbeat".to_owned(),
+                Some(json!({"user_ids": [id]})),
+            ),
+            (
+                "POST",
                 "/api/presence/channel/room:1/leave".to_owned(),
                 Some(json!({"user_id": id})),
             ),

@@ -31,6 +31,9 @@ use crate::session::{Budget, Heartbeats, Session, Windows};
 use crate::shards::Shards;
 use crate::tasks::Tasks;
 
+/// What was asked of a shard of users, until the answer comes.
+type Answering = oneshot::Receiver<Result<Answer, Refusal>>;
+
 /// The settings of a hub. Every value is valid; zero shards count as one.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -260,9 +263,19 @@ impl Hub {
         user: &UserId,
         input: impl FnOnce(ReplyTo) -> Input<ReplyTo>,
     ) -> Result<Answer, Refusal> {
+        let asked = self.begin(user, input).await?;
+        asked.await.map_err(|_| Refusal::Stopped)?
+    }
+
+    /// Asks, and does not wait for the answer.
+    async fn begin(
+        &self,
+        user: &UserId,
+        input: impl FnOnce(ReplyTo) -> Input<ReplyTo>,
+    ) -> Result<Answering, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.happened(user, input(ReplyTo::Caller(reply))).await?;
-        answer.await.map_err(|_| Refusal::Stopped)?
+        Ok(answer)
     }
 }
 

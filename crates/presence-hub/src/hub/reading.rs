@@ -86,17 +86,24 @@ impl Hub {
         page.await.map_err(|_| Refusal::Stopped)
     }
 
-    /// The first `rows` people of `span` in `topic`, in the order of the span.
+    /// A page of `span` in `topic`: at most `limit` people, after the first `offset` of the span, in its order.
     ///
     /// # Errors
     ///
     /// [`Refusal::Stopped`] if the hub has stopped.
-    pub async fn rows(&self, topic: Topic, span: Span, rows: usize) -> Result<Page, Refusal> {
+    pub async fn rows(
+        &self,
+        topic: Topic,
+        span: Span,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Page, Refusal> {
         let (reply, page) = oneshot::channel();
         let message = RosterMessage::Rows {
             topic: topic.clone(),
             span,
-            rows,
+            offset,
+            limit,
             reply,
         };
         let _ = self.rosters.of(&topic).send(message).await;

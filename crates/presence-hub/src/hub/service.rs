@@ -11,7 +11,7 @@ use presence_core::{
 };
 use tokio::sync::oneshot;
 
-use super::Hub;
+use super::{Answering, Hub};
 use crate::mailbox::{ReplyTo, RosterMessage, UserMessage};
 
 impl Hub {
@@ -86,6 +86,36 @@ impl Hub {
         channel: ChannelId,
         meta: Arc<Meta>,
     ) -> Result<(), Refusal> {
+        let asked = self.begin_join(user, device, channel, meta).await?;
+        outcome(asked).await
+    }
+
+    /// Lets many users join `channel`, each as [`act_join`](Self::act_join) does, all at the same time. Returns what became
+    /// of each, in their order. If a user is named twice, the later meta counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stopped`] if the hub has stopped; some may have joined.
+    pub async fn act_join_all(
+        &self,
+        channel: ChannelId,
+        joining: Vec<(UserId, DeviceId, Arc<Meta>)>,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        let mut asked = Vec::with_capacity(joining.len());
+        for (user, device, meta) in joining {
+            let joined = self.begin_join(&user, device, channel.clone(), meta);
+            asked.push(joined.await?);
+        }
+        Ok(outcomes(asked).await)
+    }
+
+    async fn begin_join(
+        &self,
+        user: &UserId,
+        device: DeviceId,
+        channel: ChannelId,
+        meta: Arc<Meta>,
+    ) -> Result<Answering, Refusal> {
         let by = acting(user);
         let session = by.session;
         self.happened(user, Input::ServiceActed { session, device })
@@ -97,7 +127,7 @@ impl Hub {
             watch: None,
             reply_to: Some(reply_to),
         };
-        self.ask(user, input).await.map(drop)
+        self.begin(user, input).await
     }
 
     /// Extends for one presence ttl what services did for `user`: their presence in `channel`, and in every other
@@ -109,12 +139,39 @@ impl Hub {
     /// [`Refusal::NoSession`] on a node that is alone and has nothing of the user. [`Refusal::Stopped`] if the
     /// hub has stopped.
     pub async fn act_heartbeat(&self, user: &UserId, channel: &ChannelId) -> Result<(), Refusal> {
+        let asked = self.begin_heartbeat(user, channel).await?;
+        outcome(asked).await
+    }
+
+    /// Extends what services did for many users, for each as [`act_heartbeat`](Self::act_heartbeat) does, all at the same
+    /// time. Returns what became of each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stopped`] if the hub has stopped.
+    pub async fn act_heartbeat_all(
+        &self,
+        users: &[UserId],
+        channel: &ChannelId,
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        let mut asked = Vec::with_capacity(users.len());
+        for user in users {
+            asked.push(self.begin_heartbeat(user, channel).await?);
+        }
+        Ok(outcomes(asked).await)
+    }
+
+    async fn begin_heartbeat(
+        &self,
+        user: &UserId,
+        channel: &ChannelId,
+    ) -> Result<Answering, Refusal> {
         let input = |reply_to| Input::Prolonged {
             session: acting(user).session,
             channel: channel.clone(),
             reply_to: Some(reply_to),
         };
-        self.ask(user, input).await.map(drop)
+        self.begin(user, input).await
     }
 
     /// Lets `user` leave `channel` on behalf of a service, if a service let them join it.
@@ -189,6 +246,18 @@ impl Hub {
         let _ = self.rosters.of(&topic).send(message).await;
         answer.await.map_err(|_| Refusal::Stopped)?.map(drop)
     }
+}
+
+async fn outcome(asked: Answering) -> Result<(), Refusal> {
+    asked.await.map_err(|_| Refusal::Stopped)?.map(drop)
+}
+
+async fn outcomes(asked: Vec<Answering>) -> Vec<Result<(), Refusal>> {
+    let mut outcomes = Vec::with_capacity(asked.len());
+    for it in asked {
+        outcomes.push(outcome(it).await);
+    }
+    outcomes
 }
 
 /// The session through which services act for `user`: one per user, for any number of services and calls.

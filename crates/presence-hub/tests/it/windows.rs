@@ -110,7 +110,8 @@ async fn who_reads_nothing_is_sent_the_rows_again_and_has_them_right() {
     told.read(&mut eve, SOON).await;
     assert_eq!(told.states, 1, "what was dropped is told once, as a whole");
     assert!(told.changes < 20, "{} changes waited", told.changes);
-    let page = hub.rows(topic(), Span::named("", None), 5).await.unwrap();
+    let page = hub.rows(topic(), Span::named("", None), 0, 5).await;
+    let page = page.unwrap();
     let truth: Vec<_> = page.people.iter().map(|it| it.user.to_string()).collect();
     assert_eq!((told.users, told.count), (truth, 9));
 }

@@ -39,6 +39,9 @@ impl TopicState {
         };
         if self.is_big || watching == Watching::Summary {
             tell(Arc::new(self.summary(topic, limits)));
+            if !self.is_summarised() {
+                self.summarised = None;
+            }
             // A summary does not say who is typing, and a client that missed events may think that somebody still is.
             let mut typing = self.fleeting.typing_as_told();
             typing.truncate(limits.typing_max);
@@ -248,6 +251,7 @@ impl TopicState {
     ) {
         let epoch = self.epochs.next();
         self.clock = Clock { epoch, version: 0 };
+        self.summarised = None;
         if self.full_watchers > 0 {
             out.push(Effect::Tell {
                 topic: topic.clone(),
@@ -306,6 +310,9 @@ impl TopicState {
         self.is_big = self.roster.len() > people || self.roster.weight() > bytes;
         // This is done even if nobody watches the summary. Otherwise the time of the next one would tell whether somebody had.
         self.summary_due = true;
+        if self.is_big != was_big {
+            self.summarised = None;
+        }
         if self.is_big || was_big {
             self.history.clear();
             if !self.is_big && self.full_watchers > 0 {
@@ -346,18 +353,36 @@ impl TopicState {
         self.history.add(now, kept, limits.versions_kept);
     }
 
-    fn tell_summary<A>(&self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {
+    /// Whether a summary would say what everybody who sees it was last told. It does while people change who are not
+    /// among the first.
+    fn is_summarised(&self) -> bool {
+        self.summarised.as_ref().is_some_and(|told| {
+            let (people, faces) = &**told;
+            let mut same = faces.iter().zip(self.roster.people());
+            // With as many people as before there are as many faces.
+            *people == self.roster.len() && same.all(|(told, now)| Arc::ptr_eq(told, now))
+        })
+    }
+
+    fn tell_summary<A>(&mut self, topic: &Topic, limits: &Limits, out: &mut Vec<Effect<A>>) {
         let (to, is_wanted) = match self.is_big {
             true => (Hearers::AllBut(Vec::new()), self.has_watchers()),
             false => (Hearers::Summary, self.summary_watchers > 0),
         };
-        if is_wanted {
-            out.push(Effect::Tell {
-                topic: topic.clone(),
-                to,
-                event: Arc::new(self.summary(topic, limits)),
-            });
+        if !is_wanted {
+            self.summarised = None;
+            return;
         }
+        if self.is_summarised() {
+            return;
+        }
+        let faces = self.roster.people().take(limits.faces_max).cloned();
+        self.summarised = Some(Box::new((self.roster.len(), faces.collect())));
+        out.push(Effect::Tell {
+            topic: topic.clone(),
+            to,
+            event: Arc::new(self.summary(topic, limits)),
+        });
     }
 }
 

@@ -144,11 +144,12 @@ impl TopicState {
         }
     }
 
-    /// The first `rows` people of `span`, and the number of people in the topic.
+    /// At most `rows` people of `span`, after its first `offset`.
     pub(in crate::rosters) fn rows(
         &mut self,
         now: Timestamp,
         span: &Span,
+        offset: usize,
         rows: usize,
     ) -> Vec<Arc<Person>> {
         if span.order() == Order::Name {
@@ -156,7 +157,7 @@ impl TopicState {
             let is_open = self.windows.as_ref().is_some_and(|it| it.has_names());
             self.names_until = (!is_open).then_some(now + NAMES_KEPT);
         }
-        self.roster.rows(span, rows)
+        self.roster.rows(span, offset, rows)
     }
 
     /// Stops sorting people by name where nobody has wanted it for some time.
@@ -169,7 +170,7 @@ impl TopicState {
 }
 
 fn rows_of(roster: &Roster, window: &Window) -> Vec<Arc<Person>> {
-    let rows = roster.rows(window.span(), window.rows());
+    let rows = roster.rows(window.span(), 0, window.rows());
     rows.iter().map(row_of).collect()
 }
 

@@ -374,13 +374,40 @@ fn names_are_sorted_for_a_minute_after_the_last_window_that_needed_it() {
     assert!(room.rosters.next_deadline().is_some());
     let page = room
         .rosters
-        .rows(room.now, &topic(), &Span::named("p0000", None), 2);
+        .rows(room.now, &topic(), &Span::named("p0000", None), 0, 2);
     let people: Vec<_> = page.people.iter().map(|it| it.user.as_str()).collect();
     assert_eq!((people, page.total), (vec!["u00000", "u00001"], 3));
     room.pass(59_000);
     assert!(room.rosters.next_deadline().is_some());
     room.pass(1_000);
     assert_eq!(room.rosters.next_deadline(), None);
+}
+
+#[test]
+fn a_page_skips_rows_of_its_span() {
+    let mut room = Room::of(12);
+    let mut page = |span: Span, offset, limit| {
+        let page = room.rosters.rows(room.now, &topic(), &span, offset, limit);
+        assert_eq!(page.total, 12);
+        let people = page.people.iter().map(|it| it.user.as_str().to_owned());
+        people.collect::<Vec<_>>()
+    };
+    let third = (
+        Timestamp::from_millis(1_763_000_000_002),
+        UserId::new("u00002").unwrap(),
+    );
+    let after = Span::joined(Some(third));
+    assert_eq!(page(Span::default(), 10, 9), ["u00010", "u00011"]);
+    assert_eq!(page(after.clone(), 0, 1), ["u00003"]);
+    assert_eq!(page(after.clone(), 2, 2), ["u00005", "u00006"]);
+    let prefix = Span::named("P0000", None);
+    assert_eq!(page(prefix.clone(), 0, 2), ["u00000", "u00001"]);
+    assert_eq!(page(prefix.clone(), 8, 9), ["u00008", "u00009"]);
+    let after = Span::named("P0000", Some(("p00003", None)));
+    assert_eq!(page(after.clone(), 1, 1), ["u00004"]);
+    for span in [Span::default(), prefix, after] {
+        assert_eq!(page(span, usize::MAX, 9), [""; 0]);
+    }
 }
 
 #[test]

@@ -76,6 +76,154 @@ async fn a_user_whom_no_service_speaks_of_any_more_is_gone() {
 }
 
 #[tokio::test]
+async fn a_service_puts_a_thousand_users_into_a_channel_in_one_call() {
+    let ttl = [("HEARTBEAT_INTERVAL", "500ms"), ("PRESENCE_TTL", "4s")];
+    let gateway = start_closed(&ttl).await;
+    let service = Caller::with(&gateway, "service", &["join", "watch", "act"], &["room:*"]);
+    let call = async |action: &str, body| service.post(&format!("{ROOM}/{action}"), body).await;
+    let count = async || service.get(&format!("{ROOM}/count")).await.ok()["count"].clone();
+    let ids: Vec<String> = (0..1000).map(|n| format!("user-{n}")).collect();
+    let users = ids
+        .iter()
+        .map(|id| json!({"user_id": id, "device_id": "mobile:1", "meta": {"name": id}}));
+    let body = json!({"users": users.collect::<Vec<_>>()});
+    let done = ids.iter().map(|id| json!({"user_id": id, "ok": true}));
+    let done = json!({"results": done.collect::<Vec<_>>(), "expires_in": 4});
+    assert_eq!(call("bulk-join", body).await.ok(), done);
+    assert_eq!(count().await, 1000);
+    let viewers = service
+        .get(&format!("{ROOM}/viewers?order=name&limit=1"))
+        .await
+        .ok();
+    let viewer = &viewers["users"][0];
+    assert_eq!(
+        (&viewer["id"], &viewer["name"]),
+        (&json!("user-0"), &json!("user-0"))
+    );
+    assert_eq!(viewer["metas"][0]["device"], "mobile");
+
+    // Those who are still spoken of stay, and nobody else does.
+    let stay = json!({"user_ids": ids[..500]});
+    let done = ids[..500]
+        .iter()
+        .map(|id| json!({"user_id": id, "ok": true}));
+    let done = json!({"results": done.collect::<Vec<_>>(), "expires_in": 4});
+    soon("half of them", async {
+        loop {
+            assert_eq!(call("bulk-heartbeat", stay.clone()).await.ok(), done);
+            if count().await == 500 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    })
+    .await;
+    let body = json!({"user_ids": ["user-999", "user-0"]});
+    let why = json!({"code": "not_joined", "message": "join the channel first"});
+    let results = json!([
+        {"user_id": "user-999", "ok": false, "error": why},
+        {"user_id": "user-0", "ok": true}
+    ]);
+    assert_eq!(call("bulk-heartbeat", body).await.ok()["results"], results);
+}
+
+#[tokio::test]
+async fn of_many_users_each_has_a_result_and_a_mistake_refuses_all() {
+    let gateway = start_closed(&[("PRESENCE_CHANNELS_MAX", "1")]).await;
+    let service = Caller::with(&gateway, "service", &["join", "watch", "act"], &["room:*"]);
+    let post = async |path: &str, body| {
+        let path = format!("/api/presence/channel/{path}");
+        service.post(&path, body).await
+    };
+    let count = async || service.get(&format!("{ROOM}/count")).await.ok()["count"].clone();
+    post("room:1/join", json!({"user_id": "bob"})).await.ok();
+    let body = json!({"users": [
+        {"user_id": "ann", "meta": {"name": "Ann"}},
+        {"user_id": "bob"},
+        {"user_id": "ann", "meta": {"name": "Anna"}},
+    ]});
+    let why = json!({"code": "too_many", "message": "at most 1 channels of one session"});
+    let ann = json!({"user_id": "ann", "ok": true});
+    let results = json!([ann, {"user_id": "bob", "ok": false, "error": why}, ann]);
+    assert_eq!(
+        post("room:42/bulk-join", body).await.ok()["results"],
+        results
+    );
+    let viewers = service.get(&format!("{ROOM}/viewers")).await.ok();
+    assert_eq!(
+        (&viewers["total"], &viewers["users"][0]["name"]),
+        (&json!(1), &json!("Anna"))
+    );
+
+    let many = |n: usize| vec![json!({"user_id": "eve"}); n];
+    for (users, status, code, field) in [
+        (json!([]), 400, "invalid", "users"),
+        (json!(many(1001)), 400, "invalid", "users"),
+        (
+            json!([{"user_id": "eve"}, {"user_id": "a b"}]),
+            400,
+            "invalid",
+            "users[1].user_id",
+        ),
+        (
+            json!([{"user_id": "eve", "device_id": ""}]),
+            400,
+            "invalid",
+            "users[0].device_id",
+        ),
+        (
+            json!([{"user_id": "eve"}, {"user_id": "eva", "meta": []}]),
+            400,
+            "invalid",
+            "users[1].meta",
+        ),
+        (
+            json!([{"user_id": "eve"}, {"meta": {}}]),
+            400,
+            "invalid",
+            "user_id",
+        ),
+        (
+            json!([{"user_id": "eve"}, {"user_id": "eva", "meta": {"x": "x".repeat(5000)}}]),
+            413,
+            "too_large",
+            "users[1].meta",
+        ),
+    ] {
+        let answer = post("room:42/bulk-join", json!({"users": users})).await;
+        let error = answer.refused(status, code);
+        assert_eq!(error["field"], field, "{error}");
+    }
+    for ids in [json!([]), json!(["a b"]), json!(vec!["eve"; 1001])] {
+        let answer = post("room:42/bulk-heartbeat", json!({"user_ids": ids})).await;
+        let error = answer.refused(400, "invalid");
+        assert_eq!(error["field"], "user_ids");
+    }
+    assert_eq!(count().await, 1, "nobody of those has joined");
+
+    let eve = Caller::of(&gateway, "eve");
+    for (action, body) in [
+        (
+            "bulk-join",
+            json!({"users": [{"user_id": "eve"}, {"user_id": "bob"}]}),
+        ),
+        ("bulk-heartbeat", json!({"user_ids": ["eve", "bob"]})),
+    ] {
+        let answer = eve.post(&format!("{ROOM}/{action}"), body.clone()).await;
+        assert_eq!(answer.refused(403, "forbidden")["field"], "user_id");
+        let answer = post(&format!("board:1/{action}"), body).await;
+        answer.refused(403, "forbidden");
+    }
+    let body = json!({"users": [{"user_id": "eve"}]});
+    eve.post(&format!("{ROOM}/bulk-join"), body).await.ok();
+    let viewers = eve
+        .get(&format!("{ROOM}/viewers?after=&order=name"))
+        .await
+        .ok();
+    assert_eq!(viewers["users"][1]["name"], "The real eve");
+}
+
+#[tokio::test]
 async fn what_a_service_tells_a_channel_is_heard_there() {
     let gateway = start_closed(&[]).await;
     let mut ann = Socket::of(&gateway, "ann").await;

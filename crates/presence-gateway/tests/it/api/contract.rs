@@ -250,7 +250,7 @@ async fn the_gateway_answers_as_its_document_says() {
     }
     for operation in contract.with(413) {
         assert!(operation.has_body());
-        let body = Some(json!({ "user_id": "x".repeat(300_000) }));
+        let body = Some(json!({ "user_id": "x".repeat(1_100_000) }));
         let reply = contract
             .ask(
                 address,

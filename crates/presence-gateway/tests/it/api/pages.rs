@@ -106,6 +106,11 @@ async fn people_are_looked_up_by_name_and_read_on_from_one_of_them() {
             assert_eq!(pages, 7_usize.div_ceil(limit), "{order}, {limit} a page");
         }
     }
+    // Whatever order is asked for with it: people with a prefix are in the order of their names.
+    for order in ["", "&order=name", "&order=joined"] {
+        let page = get(&format!("prefix=aN{order}")).await;
+        assert_eq!(ids(&page), ["u.3", "u.1", "u.5"], "{order}");
+    }
     let page = get("prefix=AN&limit=2").await;
     assert_eq!(
         (ids(&page), &page["total"]),
@@ -116,6 +121,49 @@ async fn people_are_looked_up_by_name_and_read_on_from_one_of_them() {
     assert_eq!(
         (ids(&rest), &rest["next"]),
         (vec!["u.5".to_owned()], &Value::Null)
+    );
+    // `offset` skips people of what the rest of the query asks for.
+    let after_bea = form_encoded("u.2 bea");
+    let anna_next = form_encoded("u.1 anna");
+    let second_joined = get("limit=2").await;
+    let second_joined = form_encoded(second_joined["next"].as_str().unwrap());
+    for (query, expected) in [
+        ("order=name&offset=2&limit=3", vec!["u.5", "u.2", "u.6"]),
+        ("order=name&offset=6", vec!["u.4"]),
+        ("order=name&offset=7", vec![]),
+        ("order=joined&offset=5", vec!["u.5", "u.6"]),
+        ("prefix=an&offset=1", vec!["u.1", "u.5"]),
+        ("prefix=an&offset=1&order=joined&limit=1", vec!["u.1"]),
+        ("prefix=an&offset=3", vec![]),
+        (
+            &format!("order=name&after={after_bea}&offset=1"),
+            vec!["u.0", "u.4"],
+        ),
+        (
+            &format!("prefix=AN&after={anna_next}&offset=0"),
+            vec!["u.5"],
+        ),
+        (&format!("prefix=AN&after={anna_next}&offset=1"), vec![]),
+        (
+            &format!("after={second_joined}&offset=2&limit=2"),
+            vec!["u.4", "u.5"],
+        ),
+        (
+            &format!("after={second_joined}&offset=18446744073709551616"),
+            vec![],
+        ),
+    ] {
+        let page = get(query).await;
+        assert_eq!(ids(&page), expected, "{query}");
+        assert_eq!(page["total"], 7, "{query}");
+    }
+    // A page that skips some has the place where the next one goes on, too.
+    let page = get("order=name&offset=2&limit=2").await;
+    let after = form_encoded(page["next"].as_str().unwrap());
+    let page = get(&format!("order=name&limit=2&after={after}")).await;
+    assert_eq!(
+        (ids(&page), &page["offset"]),
+        (vec!["u.6".into(), "u.0".into()], &json!(0))
     );
     // Whoever leaves meanwhile does not move the next page.
     let first = get("limit=3").await;
@@ -133,13 +181,13 @@ async fn people_are_looked_up_by_name_and_read_on_from_one_of_them() {
     let long = format!("prefix={}", "x".repeat(257));
     for (query, field) in [
         ("order=size", "order"),
-        ("order=joined&prefix=a", "prefix"),
         (long.as_str(), "prefix"),
         ("after=nonsense", "after"),
         ("after=1.a%20b", "after"),
         ("order=name&after=1.a", "after"),
-        ("order=name&offset=1", "offset"),
-        ("after=1.a&offset=1", "offset"),
+        ("order=joined&prefix=a&after=1.a", "after"),
+        ("order=size&prefix=a", "order"),
+        ("order=name&offset=x", "offset"),
     ] {
         let path = format!("/api/presence/channel/room:1/viewers?{query}");
         let error = nobody.get(&path).await.refused(400, "invalid");
