@@ -154,7 +154,8 @@ impl<P: Profiles> UserShard<P> {
         let stops = link.pulse().stops();
         if std::mem::replace(&mut self.stops, stops) != stops {
             let ran_ago = link.pulse().ran_ago().as_millis() as u64;
-            let since = Timestamp::from_millis(self.clock.now().as_millis() - ran_ago);
+            let since =
+                Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(ran_ago));
             self.hear(News::Woke { since }).await;
         }
     }

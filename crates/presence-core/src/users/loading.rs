@@ -1,10 +1,10 @@
 //! Users whose profile is being read, and inputs that wait for it.
 
-use super::Users;
 use super::effect::{Effect, refuse};
 use super::input::Input;
 use super::shared::{Asked, Shared};
 use super::user::{Entrance, LookedUp, Recorder, User};
+use super::{Standstill, Users};
 use crate::cluster::Subject;
 use crate::history::Cause;
 use crate::{Chosen, Profile, Refusal, Timestamp, UserId};
@@ -109,7 +109,7 @@ impl<A> Users<A> {
                 _ => self.happen(now, user, input, out),
             },
             Some(Slot::Loading(_)) => self.take_while_loading(now, user, input, out),
-            None => self.introduce(user, input, out),
+            None => self.introduce(now, user, input, out),
         }
     }
 
@@ -163,7 +163,13 @@ impl<A> Users<A> {
     }
 
     /// Applies the first input about a user: reads the profile.
-    fn introduce(&mut self, user: &UserId, input: Input<A>, out: &mut Vec<Effect<A>>) {
+    fn introduce(
+        &mut self,
+        now: Timestamp,
+        user: &UserId,
+        input: Input<A>,
+        out: &mut Vec<Effect<A>>,
+    ) {
         if !input.introduces(self.members.is_some()) {
             return refuse(input.reply_to(), Refusal::NoSession, out);
         }
@@ -174,7 +180,10 @@ impl<A> Users<A> {
             let mut requests = Vec::new();
             let shared: &mut Shared = shared.get_or_insert_with(Box::default);
             shared.store_ahead_ms = self.store_ahead_ms;
-            shared.stood_still(self.stood_since, self.woke_at, 0);
+            let is_late = |it: &Standstill| now <= it.reads_late_until();
+            if let Some(standstill) = self.standstill.filter(is_late) {
+                shared.stood_still(standstill, 0, true);
+            }
             let replica = &mut shared.replica;
             replica.follow(true, &subject, members, &mut requests);
             out.extend(requests.into_iter().map(Effect::Ask));
@@ -205,6 +214,9 @@ impl<A> Users<A> {
         };
         let comes_hidden = loading.ends_hidden();
         let mut shared = loading.shared;
+        if let Some(shared) = &mut shared {
+            shared.reads_late(now);
+        }
         let read = shared.as_mut().and_then(|it| it.take_read());
         let looked_up = match (&loaded, &read) {
             (Loaded::Found(_) | Loaded::Absent, _) => LookedUp::Yes,

@@ -65,16 +65,28 @@ pub struct Users<A> {
     padded_reads: u32,
     /// Inputs about users whose map is being read again, because the process stood still.
     postponed: HashMap<UserId, Vec<Input<A>>>,
-    /// When the process last stood still, for example because the machine was asleep.
-    woke_at: Timestamp,
-    /// Since when it stood still then.
-    stood_since: Timestamp,
+    /// When the process last stood still, if it ever did: it was stopped, or frozen.
+    standstill: Option<Standstill>,
     store_ahead_ms: i64,
     keeping: Keeping,
     /// Whether transitions are recorded.
     records_history: bool,
     /// Whether each change of how others see a user is announced.
     announces_looks: bool,
+}
+
+/// A time in which this node stood still.
+#[derive(Clone, Copy, Debug)]
+struct Standstill {
+    since: Timestamp,
+    woke_at: Timestamp,
+}
+
+impl Standstill {
+    /// Until when this node reads what was sent to it meanwhile.
+    fn reads_late_until(self) -> Timestamp {
+        self.woke_at + Timing::AWAKE_AFTER
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,8 +114,7 @@ impl<A> Users<A> {
             others: HashMap::new(),
             padded_reads: 0,
             postponed: HashMap::new(),
-            woke_at: Timestamp::default(),
-            stood_since: Timestamp::default(),
+            standstill: None,
             store_ahead_ms: 0,
             keeping: Keeping::default(),
             records_history: false,
@@ -257,8 +268,15 @@ impl<A> Users<A> {
         match news {
             News::StoreAhead(ms) => return self.set_store_ahead(ms),
             News::Woke { since } => {
-                self.woke_at = now;
-                self.stood_since = since;
+                let since = match self.standstill {
+                    // What was sent during the one before may not be read yet.
+                    Some(before) if since <= before.reads_late_until() => before.since,
+                    _ => since,
+                };
+                self.standstill = Some(Standstill {
+                    since,
+                    woke_at: now,
+                });
             }
             _ => {}
         }
@@ -309,8 +327,8 @@ impl<A> Users<A> {
             Slot::Known(user) => user,
             Slot::Loading(loading) => {
                 if let Some(shared) = &mut loading.shared {
-                    if let News::Woke { since } = news {
-                        shared.stood_still(since, now, 0);
+                    if let (News::Woke { .. }, Some(standstill)) = (news, self.standstill) {
+                        shared.stood_still(standstill, 0, true);
                     }
                     shared.hear_news(now, news, members);
                 }
@@ -326,17 +344,20 @@ impl<A> Users<A> {
             _ => Cause::OtherNode,
         });
         if let News::Become(_) = news {
-            user.begin_again(now, self.woke_at, &self.timing, out);
+            let woke_at = self.standstill.map(|it| it.woke_at);
+            user.begin_again(now, woke_at.unwrap_or_default(), &self.timing, out);
         }
+        let is_followed = !user.sessions.is_empty() || user.watchers > 0;
         if let Some(shared) = &mut user.shared {
-            if let News::Woke { since } = news {
-                shared.stood_still(since, now, user.profile.status.revision);
+            if let (News::Woke { .. }, Some(standstill)) = (news, self.standstill) {
+                let revision = user.profile.status.revision;
+                shared.stood_still(standstill, revision, is_followed);
             }
             user.own_changed |= shared.hear_news(now, news, members);
         }
         match news {
             News::StoredUpTo(_) | News::Reached(_) => user.end_the_proven(now, members, out),
-            News::Woke { .. } if !user.sessions.is_empty() => {
+            News::Woke { .. } if is_followed => {
                 self.postponed.entry(id.clone()).or_default();
             }
             _ => {}

@@ -29,17 +29,31 @@ impl User {
                 chosen: Some(Chosen::Online),
                 ..StatusChange::default()
             };
-            self.choose(now, &back);
+            self.choose_at(now, self.moment(now), &back);
         }
     }
 
     /// Applies a change of the status, unless it is overtaken.
     pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> Choice {
-        self.expire_status(now);
-        let moment = self.moment(now);
-        if moment.is_some_and(|it| self.profile.moments.newer(change, it) != *change) {
+        let late = self.shared.as_mut().and_then(|it| it.late_moment(now));
+        if late.is_some_and(|it| self.profile.moments.newer(change, it) != *change) {
             return Choice::Overtaken;
         }
+        self.expire_status(now);
+        match self.choose_at(now, late.or(self.moment(now)), change) {
+            true => Choice::New,
+            false => Choice::Same,
+        }
+    }
+
+    /// Applies a change of the status that was made at `moment`, by the clock of the shared store, if there is one. Returns
+    /// whether anything is different.
+    fn choose_at(
+        &mut self,
+        now: Timestamp,
+        moment: Option<Timestamp>,
+        change: &StatusChange,
+    ) -> bool {
         let mut changed = match moment {
             Some(moment) => self.profile.choose_at(now, moment, change),
             None => self.profile.choose(now, change),
@@ -61,19 +75,13 @@ impl User {
         }
         self.own_changed |= changed;
         self.unsaved |= changed;
-        match changed {
-            true => Choice::New,
-            false => Choice::Same,
-        }
+        changed
     }
 
     /// The moment of a choice that is made now, by the clock of the shared store, if there is one. It is later than any
-    /// known choice, because clocks differ, unless it may have been made while this node stood still.
-    pub(super) fn moment(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let shared = self.shared.as_mut()?;
-        if let Some(late) = shared.late_moment(now) {
-            return Some(late);
-        }
+    /// known choice, because clocks differ.
+    pub(super) fn moment(&self, now: Timestamp) -> Option<Timestamp> {
+        let shared = self.shared.as_ref()?;
         let known = Timestamp::from_millis(self.profile.status.revision);
         Some(shared.store_time(now).max(known + Duration::from_millis(1)))
     }

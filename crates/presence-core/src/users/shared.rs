@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Standstill;
 use super::profile_sync::Saves;
 use super::session::Session;
 use crate::cluster::store::Written;
@@ -12,7 +13,7 @@ use crate::cluster::{
     News, Op, Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot,
     Subject, Write,
 };
-use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Timing, Topic};
+use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
 /// The number of status changes that wait for the store. With one more they are replaced by a single change
 /// with every field.
@@ -62,6 +63,8 @@ pub(super) struct Shared {
 struct LateChoices {
     /// Those that are handled up to this moment, by this node's clock.
     until: Timestamp,
+    /// Whether some wait until the user's map is read. These are handled when it is.
+    is_waiting: bool,
     /// The moment of the next of them, by the store's clock.
     next: Timestamp,
 }
@@ -146,25 +149,32 @@ impl Shared {
         Timestamp::from_millis(now.as_millis().saturating_add_signed(self.store_ahead_ms))
     }
 
-    /// This node stood still from `since` until `woke_at`, and knew the profile up to `revision` then.
-    pub(super) fn stood_still(&mut self, since: Timestamp, woke_at: Timestamp, revision: u64) {
-        let since = self.store_time(since).max(Timestamp::from_millis(revision));
+    /// This node stood still, and knew the profile up to `revision` then. `is_waiting`: inputs wait until the user's map is
+    /// read.
+    pub(super) fn stood_still(&mut self, standstill: Standstill, revision: u64, is_waiting: bool) {
+        let known = Timestamp::from_millis(revision);
+        let next = self.store_time(standstill.since).max(known) + Duration::from_millis(1);
+        let before = self.late.as_ref();
+        let before = before.filter(|it| it.is_waiting || standstill.since <= it.until);
         self.late = Some(LateChoices {
-            until: woke_at + Timing::AWAKE_AFTER,
-            next: since + Duration::from_millis(1),
+            until: standstill.reads_late_until(),
+            is_waiting,
+            next: before.map_or(next, |it| it.next),
         });
     }
 
-    /// Choices that are handled now were read before the user's map was.
+    /// What waited until the user's map was read is handled now.
     pub(super) fn reads_late(&mut self, now: Timestamp) {
-        if let Some(late) = &mut self.late {
+        if let Some(late) = self.late.as_mut().filter(|it| it.is_waiting) {
+            late.is_waiting = false;
             late.until = late.until.max(now);
         }
     }
 
     /// The moment of a choice that is handled now, if it may have been made while this node stood still.
     pub(super) fn late_moment(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let late = self.late.as_mut().filter(|it| now <= it.until)?;
+        let late = self.late.as_mut();
+        let late = late.filter(|it| it.is_waiting || now <= it.until)?;
         let moment = late.next;
         late.next = moment + Duration::from_millis(1);
         Some(moment)
