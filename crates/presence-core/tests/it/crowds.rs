@@ -138,6 +138,29 @@ given 2 faces_max
 }
 
 #[test]
+fn a_newcomer_is_corrected_if_all_is_as_before_when_the_others_are_told() {
+    check(
+        "
+given 50ms tick
+given 2 faces_max
+   0s  a/web connects
+       b/web connects
+       a/web joins room:1
+   2s  eve watches room:1 summary
+       > eve: room:1 1 people: a online
+   3s  a chooses busy
+       > room:1 1 people: a busy
+3s10ms b/web joins room:1
+3s20ms zoe watches room:1 summary
+       > zoe: room:1 2 people: a busy, b online
+3s30ms b/web departs room:1
+   4s  .
+       > room:1 1 people: a busy
+",
+    );
+}
+
+#[test]
 fn who_comes_to_a_summary_is_told_who_is_typing() {
     check(
         "

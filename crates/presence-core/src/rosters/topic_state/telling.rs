@@ -40,7 +40,9 @@ impl TopicState {
         if self.is_big || watching == Watching::Summary {
             tell(Arc::new(self.summary(topic, limits)));
             if !self.is_summarised() {
+                // It may be as before when the others are told next, and this watcher has to hear of that.
                 self.summarised = None;
+                self.summary_due = true;
             }
             // A summary does not say who is typing, and a client that missed events may think that somebody still is.
             let mut typing = self.fleeting.typing_as_told();
