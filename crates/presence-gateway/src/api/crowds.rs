@@ -3,6 +3,8 @@
 //! What is wrong with a request refuses all of it, and nothing has happened. What the hub refuses is about one user, and
 //! is in the result of that user.
 
+use std::collections::HashSet;
+
 use hyper::StatusCode;
 use presence_core::{ChannelId, DeviceId, Refusal, UserId};
 use presence_protocol::Json;
@@ -52,9 +54,16 @@ pub(super) async fn join(
         return Err(Refused::invalid("users", why).into());
     }
     let mut joining = Vec::with_capacity(body.users.len());
+    let mut named = HashSet::new();
     for (n, it) in body.users.into_iter().enumerate() {
         let user = request::user("user_id", &it.user_id).map_err(|why| within(n, why))?;
-        identity.may_act_for(&user)?;
+        identity
+            .may_act_for(&user)
+            .map_err(|why| within(n, why.into()))?;
+        if !named.insert(user.clone()) {
+            let twice = Refused::invalid("user_id", "is named twice");
+            return Err(within(n, twice).into());
+        }
         let device = it.device_id.as_deref().unwrap_or(DEVICE);
         let device = request::id::<DeviceId>("device_id", device).map_err(|why| within(n, why))?;
         let meta = it.meta.map(Json::into_text);
@@ -75,8 +84,15 @@ pub(super) async fn heartbeat(
 ) -> Result<Answer, Problem> {
     identity.may_join(&channel)?;
     let users = request::users("user_ids", &body.user_ids)?;
+    let mut named = HashSet::new();
     for user in &users {
-        identity.may_act_for(user)?;
+        if !named.insert(user) {
+            return Err(Refused::invalid("user_ids", format!("name {user} twice")).into());
+        }
+        identity.may_act_for(user).map_err(|why| Refused {
+            field: Some("user_ids".to_owned()),
+            ..Refused::from(why)
+        })?;
     }
     users.iter().for_each(|_| app.metrics.heartbeat());
     let outcomes = app.hub.act_heartbeat_all(&users, &channel).await?;
