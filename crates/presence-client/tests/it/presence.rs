@@ -449,3 +449,35 @@ async fn what_was_given_up_while_it_waited_for_its_turn_is_not_sent() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_refused_enter_says_why_until_something_else_is_asked_for() {
+    let (door, options) = Door::new().await;
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let join = line.hears().await;
+        assert_eq!(joined_with(&join), None);
+        line.says(&refusal(join.ref_(), ErrorCode::Forbidden, None))
+            .await;
+        for _ in 0..2 {
+            let next = line.hears().await;
+            line.says(&ok(next.ref_())).await;
+        }
+    };
+    let client = async {
+        let ann = Presence::connect(options);
+        let room = ann.channel(ROOM);
+        let refused = room.enter(Stay::default()).await.unwrap_err();
+        // It comes after the end of what was not entered.
+        let word = Json::new("1").unwrap();
+        room.broadcast("later", word).await.unwrap();
+        assert_eq!(room.state().error, Some(refused));
+        room.watch(Mode::Full).await.unwrap();
+        assert_eq!(room.state().error, None);
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+}
