@@ -481,3 +481,41 @@ async fn a_refused_enter_says_why_until_something_else_is_asked_for() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn one_who_follows_between_the_status_and_the_answer_is_up_to_date() {
+    let (door, options) = Door::new().await;
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let watch = line.hears().await;
+        assert_eq!(watched(&watch), ["bob"]);
+        line.says(&status("bob", 1, Visible::Online)).await;
+        // Two words, each said after what came before it was heard.
+        for _ in 0..2 {
+            let word = line.hears().await;
+            line.says(&ok(word.ref_())).await;
+        }
+        line.says(&ok(watch.ref_())).await;
+        line
+    };
+    let client = async {
+        let ann = Presence::connect(options);
+        ann.online().await.unwrap();
+        let (room, bob) = (ann.channel(ROOM), ann.user("bob"));
+        let say = || room.broadcast("word", Json::new("1").unwrap());
+        let second = async {
+            say().await.unwrap();
+            let (second, word) = tokio::join!(bob.follow(), say());
+            word.unwrap();
+            second.unwrap()
+        };
+        let (first, second) = tokio::join!(bob.follow(), second);
+        assert!(first.unwrap().is_live());
+        assert!(second.status().is_some() && second.is_live());
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+}
