@@ -15,6 +15,9 @@ pub struct Rate {
     pub every: Duration,
 }
 
+/// The longest time between two commands that is told from never: a year. It can be counted with whatever the burst is.
+const EVERY_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How often a [`Presence`](crate::Presence) sends each kind of command. What is more waits.
 ///
 /// The default is what a gateway accepts that is configured with no rates. If yours is configured with others, set the same here:
@@ -42,9 +45,10 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
+        // Rounded up: never faster than the gateway allows.
         let per_second = |rate: u64, burst| Rate {
             burst,
-            every: Duration::from_millis(1000 / rate),
+            every: Duration::from_nanos(1_000_000_000_u64.div_ceil(rate)),
         };
         Rates {
             join: per_second(20, 200),
@@ -142,7 +146,7 @@ impl Pace {
         };
         Rate {
             burst: rate.burst.max(1),
-            ..rate
+            every: rate.every.min(EVERY_MAX),
         }
     }
 
@@ -217,5 +221,47 @@ mod tests {
             ..Rates::default()
         });
         assert_eq!(pace.take(Instant::now(), Class::Status), Ok(()));
+    }
+
+    #[test]
+    fn no_rate_is_too_slow_to_be_counted() {
+        let every = Duration::MAX;
+        for burst in [1, 2, u32::MAX] {
+            let typing = Rate { burst, every };
+            let mut pace = Pace::new(Rates {
+                typing,
+                ..Rates::default()
+            });
+            let now = Instant::now();
+            for _ in 0..burst.min(2) {
+                assert_eq!(pace.take(now, Class::Typing), Ok(()));
+            }
+            pace.hold(now, Class::Typing);
+            assert_eq!(pace.take(now, Class::Typing).is_ok(), burst > 2);
+            assert!(pace.take(now, Class::Typing).is_err());
+        }
+    }
+
+    #[test]
+    fn the_default_rates_are_those_of_the_gateway() {
+        let it = Rates::default();
+        for (rate, per_second) in [
+            (it.join, 20),
+            (it.watch, 100),
+            (it.status, 1),
+            (it.typing, 5),
+            (it.cursor, 60),
+            (it.broadcast, 20),
+            (it.query, 10),
+            (it.other, 5),
+        ] {
+            let took = rate.every * per_second;
+            let second = Duration::from_secs(1);
+            assert!(
+                took >= second,
+                "{rate:?} is faster than {per_second} a second"
+            );
+            assert!(took - second < Duration::from_micros(1), "{rate:?}");
+        }
     }
 }

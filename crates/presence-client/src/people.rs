@@ -52,6 +52,8 @@ struct Person {
     known: Vec<Arc<Known>>,
     answers: Vec<Answer>,
     told: Told,
+    /// The gateway has told their status on this connection.
+    live: bool,
     /// The gateway has refused them together with others, so they are asked for alone.
     alone: bool,
     /// What the gateway has told last, on this connection or before.
@@ -78,10 +80,9 @@ impl People {
             return;
         }
         let person = self.people.entry(known.id.clone()).or_default();
-        let (status, live) = (person.status.clone(), person.told == Told::Watched);
         known.seen.send_modify(|seen| {
-            seen.live = live && status.is_some();
-            seen.status = status;
+            seen.live = person.live;
+            seen.status.clone_from(&person.status);
         });
         person.known.push(known);
         match person.told {
@@ -227,6 +228,7 @@ impl People {
         if !looks_the_same {
             person.status = Some(Arc::new(status));
         }
+        person.live = true;
         person.show(|seen| {
             seen.live = true;
             seen.status.clone_from(&person.status);
@@ -248,7 +250,7 @@ impl People {
     pub(crate) fn lost(&mut self) {
         self.retry_at = None;
         for person in self.people.values_mut() {
-            (person.told, person.alone) = (Told::Nothing, false);
+            (person.told, person.live, person.alone) = (Told::Nothing, false, false);
             person.show(|seen| seen.live = false);
         }
         self.tell(None);

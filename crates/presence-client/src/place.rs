@@ -101,6 +101,8 @@ impl Place {
 
     /// The app wants something else from now on. [`tell`](Self::tell) says it to the gateway.
     pub(crate) fn wish(&mut self, wish: Wish, answer: Answer) {
+        // An exit follows by itself when an `enter` was refused, whose error is to be read after that.
+        let is_new = !matches!(wish, Wish::Exit(_) | Wish::Leave);
         match wish {
             // Whoever has given up has dropped what they would be in with.
             Wish::Join(Whose::Entered(_), _) if answer.is_closed() => {}
@@ -118,7 +120,9 @@ impl Place {
             Wish::Watch(mode) => self.watch = Some(mode),
             Wish::Unwatch => self.watch = None,
         }
-        self.publish(|state| state.error = None);
+        if is_new {
+            self.publish(|state| state.error = None);
+        }
         // Some have stopped waiting.
         self.waiting.retain(|it| !it.is_closed());
         if self.waiting.len() + self.asking.len() < WAITERS_MAX {

@@ -283,10 +283,15 @@ impl Outbox {
         let unsent = std::mem::take(&mut self.commands).into_iter();
         let unsent: BTreeSet<u64> = unsent.filter_map(|(_, it)| number(&it)).collect();
         self.due = None;
-        for (number, asked) in std::mem::take(&mut self.asked) {
-            let Asked::Request(request, _) = asked else {
-                continue;
-            };
+        let asked = std::mem::take(&mut self.asked).into_iter();
+        let requests = asked.filter_map(|(number, it)| match it {
+            Asked::Request(request, order) => Some((order, number, request)),
+            _ => None,
+        });
+        let mut requests: Vec<_> = requests.collect();
+        // What was refused as sent too fast has a later number than its place.
+        requests.sort_unstable_by_key(|(order, ..)| *order);
+        for (_, number, request) in requests {
             match request.again {
                 Again::Always => self.queue.push_back(request),
                 Again::Once if unsent.contains(&number) => self.queue.push_back(request),
@@ -332,5 +337,46 @@ pub(crate) fn result(event: Event) -> Result<Event, PresenceError> {
     match event {
         Event::Error(it) => Err(PresenceError::Refused(event::Error { ref_: None, ..it })),
         event => Ok(event),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_as_too_fast_keeps_its_place_over_a_reconnect() {
+        let mut out = Outbox::new(Rates::default());
+        let mut callers = Vec::new();
+        for event in ["one", "two"] {
+            let (answer, caller) = oneshot::channel();
+            callers.push(caller);
+            let broadcast = crate::wire::command::Broadcast {
+                ref_: None,
+                channel: "room:1".to_owned(),
+                event: event.to_owned(),
+                payload: None,
+            };
+            let request = Request {
+                command: broadcast.into(),
+                again: Again::Always,
+                answer,
+            };
+            out.request(request, true);
+        }
+        let first = out.next(Instant::now());
+        let ref_ = first.as_ref().and_then(Command::ref_);
+        let Some((_, Asked::Request(request, order))) = out.answered(ref_) else {
+            panic!("{first:?}");
+        };
+        out.send_again(request, order);
+        out.lost();
+        out.online();
+        let sent = std::iter::from_fn(|| out.next(Instant::now()));
+        let sent = sent.map(|it| match it {
+            Command::Broadcast(it) => it.event,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(sent.collect::<Vec<_>>(), ["one", "two"]);
     }
 }

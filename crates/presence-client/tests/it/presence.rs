@@ -449,3 +449,73 @@ async fn what_was_given_up_while_it_waited_for_its_turn_is_not_sent() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_refused_enter_says_why_until_something_else_is_asked_for() {
+    let (door, options) = Door::new().await;
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let join = line.hears().await;
+        assert_eq!(joined_with(&join), None);
+        line.says(&refusal(join.ref_(), ErrorCode::Forbidden, None))
+            .await;
+        for _ in 0..2 {
+            let next = line.hears().await;
+            line.says(&ok(next.ref_())).await;
+        }
+    };
+    let client = async {
+        let ann = Presence::connect(options);
+        let room = ann.channel(ROOM);
+        let refused = room.enter(Stay::default()).await.unwrap_err();
+        // It comes after the end of what was not entered.
+        let word = Json::new("1").unwrap();
+        room.broadcast("later", word).await.unwrap();
+        assert_eq!(room.state().error, Some(refused));
+        room.watch(Mode::Full).await.unwrap();
+        assert_eq!(room.state().error, None);
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn one_who_follows_between_the_status_and_the_answer_is_up_to_date() {
+    let (door, options) = Door::new().await;
+    let gateway = async {
+        let (mut line, _) = door.opens().await;
+        line.says(&Event::Hello(hello())).await;
+        let watch = line.hears().await;
+        assert_eq!(watched(&watch), ["bob"]);
+        line.says(&status("bob", 1, Visible::Online)).await;
+        // Two words, each said after what came before it was heard.
+        for _ in 0..2 {
+            let word = line.hears().await;
+            line.says(&ok(word.ref_())).await;
+        }
+        line.says(&ok(watch.ref_())).await;
+        line
+    };
+    let client = async {
+        let ann = Presence::connect(options);
+        ann.online().await.unwrap();
+        let (room, bob) = (ann.channel(ROOM), ann.user("bob"));
+        let say = || room.broadcast("word", Json::new("1").unwrap());
+        let second = async {
+            say().await.unwrap();
+            let (second, word) = tokio::join!(bob.follow(), say());
+            word.unwrap();
+            second.unwrap()
+        };
+        let (first, second) = tokio::join!(bob.follow(), second);
+        assert!(first.unwrap().is_live());
+        assert!(second.status().is_some() && second.is_live());
+    };
+    let both = async { tokio::join!(gateway, client) };
+    tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .unwrap();
+}
