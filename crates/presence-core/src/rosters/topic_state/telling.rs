@@ -40,9 +40,7 @@ impl TopicState {
         if self.is_big || watching == Watching::Summary {
             tell(Arc::new(self.summary(topic, limits)));
             if !self.is_summarised() {
-                // It may be as before when the others are told next, and this watcher has to hear of that.
                 self.summarised = None;
-                self.summary_due = true;
             }
             // A summary does not say who is typing, and a client that missed events may think that somebody still is.
             let mut typing = self.fleeting.typing_as_told();
@@ -198,8 +196,12 @@ impl TopicState {
         }
         let is_open = self.windows.is_some();
         let touched = is_open.then(|| Touched::new(self.touched.keys(), &self.roster));
+        let was_touched = !self.touched.is_empty();
         let changes = self.take_changes();
-        if !changes.is_empty() {
+        if changes.is_empty() {
+            // All is as before, but a newcomer may have been told what was in between.
+            self.summary_due |= was_touched;
+        } else {
             if self.clock.epoch == self.empty_epoch {
                 self.tell_beginning(newcomer, topic, out);
             }
