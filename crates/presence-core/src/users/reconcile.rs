@@ -3,6 +3,7 @@
 use super::effect::{Effect, grant};
 use super::loading::Slot;
 use super::show::Origin;
+use super::user::Entrance;
 use super::waiting::{Need, WaitingRequest};
 use super::{Key, Users};
 use crate::cluster::Subject;
@@ -95,7 +96,9 @@ impl<A> Users<A> {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
         };
-        if user.is_needed() || self.claims.contains_key(id) {
+        // More inputs about a user whose profile was just read may follow.
+        let is_coming = user.entrance != Entrance::Over;
+        if is_coming || user.is_needed() || self.claims.contains_key(id) {
             return;
         }
         self.timers.cancel(&Key::User(id.clone()));

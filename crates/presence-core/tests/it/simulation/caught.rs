@@ -94,7 +94,7 @@ fn a_put_without_its_condition() {
 fn a_removal_that_leaves_no_fence() {
     shows(
         Planted::NoFences,
-        206_158_433_548,
+        10,
         [101, -68],
         vec![
             (1_662, join(ANNS_PHONE, 0)),

@@ -760,3 +760,37 @@ fn a_choice_that_a_node_reads_after_a_short_sleep_does_not_undo_a_later_one() {
         ],
     );
 }
+
+/// Bob's choice through the sleeping node is overtaken, so nothing but his connection keeps him there.
+#[test]
+fn a_user_stays_while_more_is_read_about_them() {
+    holds(
+        322_122_552_376,
+        [0, 69, 0],
+        vec![
+            (232, watch(0, ROOM_0)),
+            (533, connect(EVES_WEB, 0)),
+            (36_176, What::WatchUser { node: 2, user: CAT }),
+            (42_954, What::WatchUser { node: 1, user: EVE }),
+            (52_329, What::Pause { node: 0, ms: 4_057 }),
+            (
+                60_950,
+                What::Pause {
+                    node: 2,
+                    ms: 34_906,
+                },
+            ),
+            (
+                65_444,
+                What::Choose {
+                    user: BOB,
+                    node: 2,
+                    chosen: Chosen::Online,
+                    lasts_ms: Some(2_880),
+                },
+            ),
+            (88_551, connect(4, 2)),
+            (89_858, choose(BOB, 1, Chosen::Invisible)),
+        ],
+    );
+}

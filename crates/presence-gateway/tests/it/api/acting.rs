@@ -212,15 +212,20 @@ async fn of_many_users_each_has_a_result_and_a_mistake_refuses_all() {
     assert_eq!(count().await, 1, "nobody of those has joined");
 
     let eve = Caller::of(&gateway, "eve");
-    for (action, body) in [
+    for (action, body, field) in [
         (
             "bulk-join",
             json!({"users": [{"user_id": "eve"}, {"user_id": "bob"}]}),
+            "users[1].user_id",
         ),
-        ("bulk-heartbeat", json!({"user_ids": ["eve", "bob"]})),
+        (
+            "bulk-heartbeat",
+            json!({"user_ids": ["eve", "bob"]}),
+            "user_ids",
+        ),
     ] {
         let answer = eve.post(&format!("{ROOM}/{action}"), body.clone()).await;
-        assert_eq!(answer.refused(403, "forbidden")["field"], "user_id");
+        assert_eq!(answer.refused(403, "forbidden")["field"], field);
         let answer = post(&format!("board:1/{action}"), body).await;
         answer.refused(403, "forbidden");
     }
