@@ -159,7 +159,9 @@ fn lint(workspace: &Workspace, _: bool) -> Result<()> {
 }
 
 fn docs(workspace: &Workspace, _: bool) -> Result<()> {
-    let command = cargo(workspace, "doc --workspace --no-deps --locked");
+    // With the features of `lint`, whose artifacts it uses.
+    let doc = format!("doc --workspace --no-deps {FEATURES} --locked");
+    let command = cargo(workspace, &doc);
     Ok(command.env("RUSTDOCFLAGS", "-Dwarnings").run()?)
 }
 
