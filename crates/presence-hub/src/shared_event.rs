@@ -68,7 +68,7 @@ impl SharedEvent {
     ///
     /// fn json(told: &SharedEvent) -> &[u8] {
     ///     told.encoded(JSON, |event| match event {
-    ///         Event::Alone { is_alone } => format!(r#"{{"alone":{is_alone}}}"#).into(),
+    ///         Event::StoreAway { is_away } => format!(r#"{{"store_away":{is_away}}}"#).into(),
     ///         _ => "{}".into(),
     ///     })
     /// }
