@@ -3,7 +3,7 @@
 //! What is wrong with a request refuses all of it, and nothing has happened. What the hub refuses is about one user, and
 //! is in the result of that user.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use hyper::StatusCode;
 use presence_core::{ChannelId, DeviceId, Refusal, UserId};
@@ -54,24 +54,26 @@ pub(super) async fn join(
         return Err(Refused::invalid("users", why).into());
     }
     let mut joining = Vec::with_capacity(body.users.len());
-    let mut named = HashSet::new();
     for (n, it) in body.users.into_iter().enumerate() {
         let user = request::user("user_id", &it.user_id).map_err(|why| within(n, why))?;
         identity
             .may_act_for(&user)
             .map_err(|why| within(n, why.into()))?;
-        if !named.insert(user.clone()) {
-            let twice = Refused::invalid("user_id", "is named twice");
-            return Err(within(n, twice).into());
-        }
         let device = it.device_id.as_deref().unwrap_or(DEVICE);
         let device = request::id::<DeviceId>("device_id", device).map_err(|why| within(n, why))?;
         let meta = it.meta.map(Json::into_text);
         let meta = meta_of(identity, &user, meta).map_err(|why| within(n, why))?;
-        joining.push((user, device, meta));
+        joining.push((user, (device, meta)));
     }
-    let users: Vec<UserId> = joining.iter().map(|(user, ..)| user.clone()).collect();
-    let outcomes = app.hub.act_join_all(channel, joining).await?;
+    let users: Vec<UserId> = joining.iter().map(|(user, _)| user.clone()).collect();
+    let (joining, places) = once_each(joining);
+    let joining = joining.into_iter();
+    let joining = joining.map(|(user, (device, meta))| (user, device, meta));
+    let outcomes = app.hub.act_join_all(channel, joining.collect()).await?;
+    let outcomes = places
+        .iter()
+        .map(|&place| outcomes[place].clone())
+        .collect();
     Ok(answer(app, &users, outcomes, |why| no_room(app, why)))
 }
 
@@ -84,19 +86,38 @@ pub(super) async fn heartbeat(
 ) -> Result<Answer, Problem> {
     identity.may_join(&channel)?;
     let users = request::users("user_ids", &body.user_ids)?;
-    let mut named = HashSet::new();
     for user in &users {
-        if !named.insert(user) {
-            return Err(Refused::invalid("user_ids", format!("name {user} twice")).into());
-        }
         identity.may_act_for(user).map_err(|why| Refused {
             field: Some("user_ids".to_owned()),
             ..Refused::from(why)
         })?;
     }
-    users.iter().for_each(|_| app.metrics.heartbeat());
-    let outcomes = app.hub.act_heartbeat_all(&users, &channel).await?;
+    let (once, places) = once_each(users.iter().map(|user| (user.clone(), ())));
+    let once: Vec<UserId> = once.into_iter().map(|(user, ())| user).collect();
+    once.iter().for_each(|_| app.metrics.heartbeat());
+    let outcomes = app.hub.act_heartbeat_all(&once, &channel).await?;
+    let outcomes = places
+        .iter()
+        .map(|&place| outcomes[place].clone())
+        .collect();
     Ok(answer(app, &users, outcomes, gone))
+}
+
+/// Each user once, with the last of what is said of them, and for each of `named` the place of its user there. One call
+/// counts once against the rates, so a user who is named a thousand times must not be a thousand commands.
+fn once_each<T>(named: impl IntoIterator<Item = (UserId, T)>) -> (Vec<(UserId, T)>, Vec<usize>) {
+    let mut once: Vec<(UserId, T)> = Vec::new();
+    let mut places: Vec<usize> = Vec::new();
+    let mut known: HashMap<UserId, usize> = HashMap::new();
+    for (user, it) in named {
+        let place = *known.entry(user.clone()).or_insert(once.len());
+        match once.get_mut(place) {
+            Some(before) => before.1 = it,
+            None => once.push((user, it)),
+        }
+        places.push(place);
+    }
+    (once, places)
 }
 
 /// The refusal of the `n`th user of a list, with the place of what it is about.

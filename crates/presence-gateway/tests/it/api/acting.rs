@@ -140,10 +140,11 @@ async fn of_many_users_each_has_a_result_and_a_mistake_refuses_all() {
     let body = json!({"users": [
         {"user_id": "ann", "meta": {"name": "Ann"}},
         {"user_id": "bob"},
+        {"user_id": "ann", "meta": {"name": "Anna"}},
     ]});
     let why = json!({"code": "too_many", "message": "at most 1 channels of one session"});
     let ann = json!({"user_id": "ann", "ok": true});
-    let results = json!([ann, {"user_id": "bob", "ok": false, "error": why}]);
+    let results = json!([ann, {"user_id": "bob", "ok": false, "error": why}, ann]);
     assert_eq!(
         post("room:42/bulk-join", body).await.ok()["results"],
         results
@@ -151,7 +152,7 @@ async fn of_many_users_each_has_a_result_and_a_mistake_refuses_all() {
     let viewers = service.get(&format!("{ROOM}/viewers")).await.ok();
     assert_eq!(
         (&viewers["total"], &viewers["users"][0]["name"]),
-        (&json!(1), &json!("Ann"))
+        (&json!(1), &json!("Anna"))
     );
 
     let many = |n: usize| vec![json!({"user_id": "eve"}); n];
@@ -160,12 +161,6 @@ async fn of_many_users_each_has_a_result_and_a_mistake_refuses_all() {
         (json!(many(1001)), 400, "invalid", "users"),
         (
             json!([{"user_id": "eve"}, {"user_id": "a b"}]),
-            400,
-            "invalid",
-            "users[1].user_id",
-        ),
-        (
-            json!([{"user_id": "eve"}, {"user_id": "eve", "device_id": "tv"}]),
             400,
             "invalid",
             "users[1].user_id",
@@ -199,12 +194,7 @@ async fn of_many_users_each_has_a_result_and_a_mistake_refuses_all() {
         let error = answer.refused(status, code);
         assert_eq!(error["field"], field, "{error}");
     }
-    for ids in [
-        json!([]),
-        json!(["a b"]),
-        json!(vec!["eve"; 1001]),
-        json!(["eve", "eve"]),
-    ] {
+    for ids in [json!([]), json!(["a b"]), json!(vec!["eve"; 1001])] {
         let answer = post("room:42/bulk-heartbeat", json!({"user_ids": ids})).await;
         let error = answer.refused(400, "invalid");
         assert_eq!(error["field"], "user_ids");
