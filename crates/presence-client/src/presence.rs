@@ -188,6 +188,7 @@ impl Builder {
             events: Mutex::new(Some(events)),
         });
         let (asks, asked) = mpsc::channel(ASKS_MAX);
+        // A guard sends once, when it is dropped, and cannot wait. So there are at most as many as there were guards.
         let (drops, dropped) = mpsc::unbounded_channel();
         let command_max = self.command_max;
         tokio::spawn(Task::new(self.settings, asked, dropped, shared.clone()).run());
