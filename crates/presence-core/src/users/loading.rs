@@ -252,7 +252,12 @@ impl<A> Users<A> {
         };
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
         for input in loading.waiting {
-            self.happen(now, id, input, out);
+            if let Some(Slot::Known(_)) = self.users.get(id) {
+                self.happen(now, id, input, out);
+            } else {
+                // The input before removed the last reason to keep this user, so the user begins again.
+                self.handle(now, id, input, out);
+            }
         }
         if let Some(Slot::Known(user)) = self.users.get_mut(id) {
             user.entrance = Entrance::Over;

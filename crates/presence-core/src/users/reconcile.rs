@@ -96,8 +96,9 @@ impl<A> Users<A> {
         let Some(Slot::Known(user)) = self.users.get_mut(id) else {
             return;
         };
-        // More inputs about a user whose profile was just read may follow.
-        let is_coming = user.entrance != Entrance::Over;
+        // More inputs about a user who was just read from the shared store may follow. To read them again while the node
+        // stops following them would lose the first of what it then follows.
+        let is_coming = user.shared.is_some() && user.entrance != Entrance::Over;
         if is_coming || user.is_needed() || self.claims.contains_key(id) {
             return;
         }
