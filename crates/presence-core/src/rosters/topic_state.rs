@@ -43,15 +43,16 @@ pub(super) struct TopicState {
     is_big: bool,
     /// Whether a summary has to be sent.
     summary_due: bool,
-    /// What everybody who sees the summary was last told: how many people, and who the first are. `None` if somebody may
-    /// have been told something else.
-    summarised: Option<Box<(usize, Vec<Arc<Person>>)>>,
+    /// What everybody who sees the summary was last told. `None` if somebody may have been told something else.
+    summarised: Option<Arc<Summary>>,
     pub(super) pace: Pace,
     /// How often the topic sends events.
     pub(super) told: Meter,
     summarises_at: Timestamp,
     /// The whole state as it was last told, until something else is told.
     snapshot: Option<Arc<Event>>,
+    /// The summary of that state, until something else is told.
+    summary: Option<Arc<Summary>>,
     armed: Option<Timestamp>,
     /// Since when there has been something to tell.
     changed_at: Option<Timestamp>,
@@ -69,6 +70,14 @@ pub(super) struct TopicState {
 struct Touched {
     before: Option<Arc<Person>>,
     reason: Reason,
+}
+
+/// How many people are in a topic, and who the first are.
+#[derive(Debug)]
+struct Summary {
+    count: usize,
+    faces: Vec<Arc<Person>>,
+    event: Arc<Event>,
 }
 
 impl TopicState {
@@ -97,6 +106,7 @@ impl TopicState {
             told: Meter::default(),
             summarises_at: Timestamp::default(),
             snapshot: None,
+            summary: None,
             armed: None,
             changed_at: None,
             told_after: None,
@@ -111,6 +121,7 @@ impl TopicState {
         self.history.clear();
         self.touched.clear();
         self.snapshot = None;
+        self.summary = None;
         self.summarised = None;
         let epoch = match self.roster.is_empty() {
             true => self.empty_epoch,

@@ -138,24 +138,54 @@ given 2 faces_max
 }
 
 #[test]
-fn a_newcomer_is_corrected_if_all_is_as_before_when_the_others_are_told() {
+fn a_newcomer_is_told_the_summary_of_the_version_that_the_others_have() {
     check(
         "
 given 50ms tick
 given 2 faces_max
+show versions
    0s  a/web connects
        b/web connects
        a/web joins room:1
    2s  eve watches room:1 summary
-       > eve: room:1 1 people: a online
+       > eve: room:1 v1.1 1 people: a online
    3s  a chooses busy
-       > room:1 1 people: a busy
+       > room:1 v1.2 1 people: a busy
 3s10ms b/web joins room:1
 3s20ms zoe watches room:1 summary
-       > zoe: room:1 2 people: a busy, b online
+       > zoe: room:1 v1.2 1 people: a busy
 3s30ms b/web departs room:1
+   5s  b/web joins room:1
+       > room:1 v1.3 2 people: a busy, b online
+",
+    );
+}
+
+#[test]
+fn no_two_summaries_of_one_version_say_different_things() {
+    check(
+        "
+given 50ms tick
+given 2 listed_max
+given 1 faces_max
+show versions
+   0s  a/web connects
+       b/web connects
+       c/web connects
+       d/web connects
+       e/web connects
+       a/web joins room:1
+       b/web joins room:1
+       c/web joins room:1
+   2s  eve watches room:1
+       > eve: room:1 v1.2 3 people: a online
+   3s  d/web joins room:1
+       > room:1 v1.3 4 people: a online
+3s100ms e/web joins room:1
+       zoe watches room:1
+       > zoe: room:1 v1.3 4 people: a online
    4s  .
-       > room:1 1 people: a busy
+       > room:1 v1.4 5 people: a online
 ",
     );
 }

@@ -10,7 +10,7 @@ mod world;
 
 use self::world::World;
 
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 2000;
 const STEPS: u64 = 100;
 
 #[test]

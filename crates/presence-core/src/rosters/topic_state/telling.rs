@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{TopicState, Touched as Before};
+use super::{Summary, TopicState, Touched as Before};
 use crate::cluster::{Request, Subject};
 use crate::rosters::pace::Load;
 use crate::rosters::windows::Touched;
@@ -38,10 +38,11 @@ impl TopicState {
             });
         };
         if self.is_big || watching == Watching::Summary {
-            tell(Arc::new(self.summary(topic, limits)));
-            if !self.is_summarised() {
+            let summary = self.summary(topic, limits);
+            if !self.is_summarised(&summary) {
                 self.summarised = None;
             }
+            tell(summary.event.clone());
             // A summary does not say who is typing, and a client that missed events may think that somebody still is.
             let mut typing = self.fleeting.typing_as_told();
             typing.truncate(limits.typing_max);
@@ -110,18 +111,36 @@ impl TopicState {
         snapshot
     }
 
-    fn summary(&self, topic: &Topic, limits: &Limits) -> Event {
-        Event::Summary {
+    /// How many people there are and who the first are, as the changes were last told: a version names one state, and
+    /// whoever has a version is not told its state again.
+    fn summary(&mut self, topic: &Topic, limits: &Limits) -> Arc<Summary> {
+        if let Some(summary) = &self.summary {
+            return summary.clone();
+        }
+        let untouched = self.roster.people();
+        let untouched = untouched.filter(|it| !self.touched.contains_key(&it.user));
+        let mut faces: Vec<Arc<Person>> = untouched.take(limits.faces_max).cloned().collect();
+        let mut count = self.roster.len();
+        for (user, touched) in &self.touched {
+            count -= usize::from(self.roster.person(user).is_some());
+            count += usize::from(touched.before.is_some());
+            faces.extend(touched.before.clone());
+        }
+        faces.sort_by(|a, b| (a.joined_at, &a.user).cmp(&(b.joined_at, &b.user)));
+        faces.truncate(limits.faces_max);
+        let event = Arc::new(Event::Summary {
             topic: topic.clone(),
             clock: self.clock,
-            count: self.roster.len(),
-            sample: self
-                .roster
-                .people()
-                .take(limits.faces_max)
-                .map(newest_meta_only)
-                .collect(),
-        }
+            count,
+            sample: faces.iter().map(newest_meta_only).collect(),
+        });
+        let summary = Arc::new(Summary {
+            count,
+            faces,
+            event,
+        });
+        self.summary = Some(summary.clone());
+        summary
     }
 
     /// Sends the changes of the topic, if its next event is due.
@@ -187,6 +206,7 @@ impl TopicState {
         out: &mut Vec<Effect<A>>,
     ) {
         self.snapshot = None;
+        self.summary = None;
         self.told.count(now);
         self.told_after = Some(now.since(self.changed_at.take().unwrap_or(now)));
         if !self.ephemerals.is_empty() {
@@ -196,12 +216,8 @@ impl TopicState {
         }
         let is_open = self.windows.is_some();
         let touched = is_open.then(|| Touched::new(self.touched.keys(), &self.roster));
-        let was_touched = !self.touched.is_empty();
         let changes = self.take_changes();
-        if changes.is_empty() {
-            // All is as before, but a newcomer may have been told what was in between.
-            self.summary_due |= was_touched;
-        } else {
+        if !changes.is_empty() {
             if self.clock.epoch == self.empty_epoch {
                 self.tell_beginning(newcomer, topic, out);
             }
@@ -357,14 +373,13 @@ impl TopicState {
         self.history.add(now, kept, limits.versions_kept);
     }
 
-    /// Whether a summary would say what everybody who sees it was last told. It does while people change who are not
-    /// among the first.
-    fn is_summarised(&self) -> bool {
+    /// Whether `summary` says what everybody who sees it was last told. It does while people change who are not among
+    /// the first.
+    fn is_summarised(&self, summary: &Summary) -> bool {
         self.summarised.as_ref().is_some_and(|told| {
-            let (people, faces) = &**told;
-            let mut same = faces.iter().zip(self.roster.people());
             // With as many people as before there are as many faces.
-            *people == self.roster.len() && same.all(|(told, now)| Arc::ptr_eq(told, now))
+            let mut faces = told.faces.iter().zip(&summary.faces);
+            told.count == summary.count && faces.all(|(told, now)| Arc::ptr_eq(told, now))
         })
     }
 
@@ -377,16 +392,16 @@ impl TopicState {
             self.summarised = None;
             return;
         }
-        if self.is_summarised() {
+        let summary = self.summary(topic, limits);
+        if self.is_summarised(&summary) {
             return;
         }
-        let faces = self.roster.people().take(limits.faces_max).cloned();
-        self.summarised = Some(Box::new((self.roster.len(), faces.collect())));
         out.push(Effect::Tell {
             topic: topic.clone(),
             to,
-            event: Arc::new(self.summary(topic, limits)),
+            event: summary.event.clone(),
         });
+        self.summarised = Some(summary);
     }
 }
 

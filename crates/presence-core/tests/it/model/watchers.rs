@@ -20,7 +20,8 @@ pub(super) struct View {
     /// Has lost something, and has to ask again.
     pub(super) lost: bool,
     people: Copy<UserId, Arc<Person>>,
-    summarised: Option<Clock>,
+    /// The version, the count and the faces of the last summary.
+    summarised: Option<(Clock, usize, Vec<String>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +50,14 @@ impl View {
     pub(super) fn have(&self) -> Option<Clock> {
         match self.picture {
             Picture::Listed => self.people.clock(),
-            Picture::Summarised(_) => self.summarised,
+            Picture::Summarised(_) => self.summarised.as_ref().map(|it| it.0),
             Picture::Blank => None,
         }
+    }
+
+    /// Those whom the last summary showed.
+    pub(super) fn faces(&self) -> &[String] {
+        self.summarised.as_ref().map_or(&[], |it| &it.2)
     }
 
     /// Who is there, in the order they came.
@@ -108,8 +114,15 @@ impl View {
                 sample,
                 ..
             } => {
-                self.summarised = Some(*clock);
                 assert!(sample.len() <= *count);
+                let faces = sample.iter().map(|it| seen(it)).collect();
+                let summary = (*clock, *count, faces);
+                // A session drops the summary of a version that it has.
+                if let Some(before) = self.summarised.replace(summary.clone())
+                    && before.0 == *clock
+                {
+                    assert_eq!(before, summary, "one version names two states");
+                }
                 // It does not say who is typing: whoever lost something of that goes by the list that they ask for.
                 self.picture = Picture::Summarised(*count);
             }

@@ -167,6 +167,10 @@ impl World {
                 }
                 Picture::Summarised(count) => {
                     assert_eq!(count, truth.len(), "{watcher:?} in {topic}");
+                    let first = |it: &String| it.split(' ').next().map(str::to_owned);
+                    let faces: Vec<_> = view.faces().iter().map(first).collect();
+                    let truth: Vec<_> = truth.iter().take(faces.len()).map(first).collect();
+                    assert_eq!(faces, truth, "{watcher:?} in {topic}");
                 }
                 Picture::Blank => panic!("{watcher:?} was told nothing of {topic}"),
             }
