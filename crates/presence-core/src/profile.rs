@@ -277,7 +277,8 @@ impl Profile {
     }
 
     /// Applies `change` at `now`, where the user chose it at `moment` by the clock of the store. Returns whether
-    /// anything is different. The new revision is `moment` in milliseconds, or the next one if that is higher.
+    /// anything is different. The new revision is `moment` in milliseconds, or the next one if that is higher. A choice
+    /// that repeats the status makes one too: other nodes have to know when it was made.
     pub(crate) fn choose_at(
         &mut self,
         now: Timestamp,
@@ -287,7 +288,7 @@ impl Profile {
         let revision = self.status.revision;
         self.moments.note(change, moment);
         let is_different = self.choose(now, change);
-        if is_different {
+        if !change.is_empty() {
             self.status.revision = moment.as_millis().max(revision + 1);
         }
         is_different

@@ -94,6 +94,11 @@ impl StatusChange {
         }
     }
 
+    /// Whether it leaves everything as it is.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == StatusChange::default()
+    }
+
     /// The same change with an end that is a moment, computed at `now`.
     pub(crate) fn at(&self, now: Timestamp) -> Self {
         let mut change = self.clone();

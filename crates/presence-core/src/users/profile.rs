@@ -54,10 +54,11 @@ impl User {
         moment: Option<Timestamp>,
         change: &StatusChange,
     ) -> bool {
-        let mut changed = match moment {
+        let is_different = match moment {
             Some(moment) => self.profile.choose_at(now, moment, change),
             None => self.profile.choose(now, change),
         };
+        let mut changed = is_different || moment.is_some() && !change.is_empty();
         if let Some(changes) = &mut self.unread {
             // The stored profile may say the opposite, so this is a change even if nothing is different here.
             if change.chosen.is_some() {
@@ -75,7 +76,7 @@ impl User {
         }
         self.own_changed |= changed;
         self.unsaved |= changed;
-        changed
+        is_different || self.unread.is_some()
     }
 
     /// The moment of a choice that is made now, by the clock of the shared store, if there is one. It is later than any

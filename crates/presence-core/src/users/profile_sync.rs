@@ -264,11 +264,12 @@ impl User {
         }
         for (change, moment) in &shared.pending {
             let change = self.profile.moments.newer(change, *moment);
-            is_different |= self.profile.choose_at(now, *moment, &change);
+            self.profile.choose_at(now, *moment, &change);
+            is_different |= !change.is_empty();
         }
         match is_different {
             true => shared.authored(),
-            // They had the same wish, or a later one.
+            // They had later wishes.
             false => shared.pending.clear(),
         }
         if self.profile.expire(now) {
