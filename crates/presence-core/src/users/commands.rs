@@ -34,6 +34,8 @@ enum Then<A> {
 /// All that an input needs beside the user: the time, the rules, and where effects go.
 struct Turn<'a, A> {
     now: Timestamp,
+    /// When the input came. It may have waited since.
+    since: Timestamp,
     limits: &'a Limits,
     timing: &'a Timing,
     members: Option<&'a Membership>,
@@ -42,10 +44,11 @@ struct Turn<'a, A> {
 
 // Inputs that concern more than the user.
 impl<A> Users<A> {
-    /// Applies an input about a user whose profile is known.
+    /// Applies an input about a user whose profile is known. It came at `since`, and may have waited.
     pub(super) fn happen(
         &mut self,
         now: Timestamp,
+        since: Timestamp,
         id: &UserId,
         input: Input<A>,
         out: &mut Vec<Effect<A>>,
@@ -101,6 +104,7 @@ impl<A> Users<A> {
             input => {
                 let turn = Turn {
                     now,
+                    since,
                     limits: &self.limits,
                     timing: &self.timing,
                     members: self.members.as_ref(),
@@ -131,7 +135,7 @@ impl<A> Users<A> {
         out: &mut Vec<Effect<A>>,
     ) {
         match ephemerals.contains(&Ephemeral::Kicked) {
-            true => self.happen(now, id, Input::Kicked { reply_to: None }, out),
+            true => self.happen(now, now, id, Input::Kicked { reply_to: None }, out),
             false => self.reconcile(now, id, out),
         }
     }
@@ -455,7 +459,7 @@ impl User {
         reply_to: Option<A>,
         turn: Turn<'_, A>,
     ) -> Then<A> {
-        match self.choose(turn.now, change) {
+        match self.choose(turn.now, turn.since, change) {
             Choice::New => {
                 let what = What::Chose(self.profile.status.chosen);
                 self.record(turn.now, None, None, what, turn.out);

@@ -50,9 +50,16 @@ impl Loaded {
     }
 }
 
+/// An input that waits until something is read.
+#[derive(Debug)]
+pub(super) struct HeldInput<A> {
+    pub(super) since: Timestamp,
+    pub(super) input: Input<A>,
+}
+
 #[derive(Debug)]
 pub(super) struct Loading<A> {
-    pub(super) waiting: Vec<Input<A>>,
+    pub(super) waiting: Vec<HeldInput<A>>,
     pub(super) shared: Option<Box<Shared>>,
     /// Whether the stored profile cannot be understood. Requests that cannot wait are refused then.
     pub(super) is_unreadable: bool,
@@ -63,7 +70,7 @@ pub(super) struct Loading<A> {
 impl<A> Loading<A> {
     /// Whether the last status that was chosen meanwhile hides the user.
     fn ends_hidden(&self) -> bool {
-        let chosen = self.waiting.iter().rev().find_map(|input| match input {
+        let chosen = self.waiting.iter().rev().find_map(|it| match &it.input {
             Input::Chose { change, .. } => change.chosen,
             _ => None,
         });
@@ -73,10 +80,10 @@ impl<A> Loading<A> {
     /// Refuses the requests that wait for an answer. Inputs that may wait longer go on waiting.
     pub(super) fn refuse_waiting(&mut self, out: &mut Vec<Effect<A>>) {
         self.is_unreadable = true;
-        for input in std::mem::take(&mut self.waiting) {
-            match input.can_wait() {
-                true => self.waiting.push(input),
-                false => refuse(input.reply_to(), Refusal::Unavailable, out),
+        for held in std::mem::take(&mut self.waiting) {
+            match held.input.can_wait() {
+                true => self.waiting.push(held),
+                false => refuse(held.input.reply_to(), Refusal::Unavailable, out),
             }
         }
     }
@@ -89,10 +96,11 @@ impl<A> Loading<A> {
 }
 
 impl<A> Users<A> {
-    /// Applies `input`, or has it wait until the profile or the map of the user is read.
+    /// Applies `input`, which came at `since`, or has it wait until the profile or the map of the user is read.
     pub(super) fn take(
         &mut self,
         now: Timestamp,
+        since: Timestamp,
         user: &UserId,
         input: Input<A>,
         out: &mut Vec<Effect<A>>,
@@ -101,15 +109,15 @@ impl<A> Users<A> {
             Some(Slot::Known(_)) => match self.postponed.get_mut(user) {
                 Some(held) if input.is_held() => {
                     if held.len() < self.limits.waiting_max || input.ends() {
-                        held.push(input);
+                        held.push(HeldInput { since, input });
                     } else {
                         refuse(input.reply_to(), Refusal::Unavailable, out);
                     }
                 }
-                _ => self.happen(now, user, input, out),
+                _ => self.happen(now, since, user, input, out),
             },
-            Some(Slot::Loading(_)) => self.take_while_loading(now, user, input, out),
-            None => self.introduce(now, user, input, out),
+            Some(Slot::Loading(_)) => self.take_while_loading(now, since, user, input, out),
+            None => self.introduce(now, since, user, input, out),
         }
     }
 
@@ -117,6 +125,7 @@ impl<A> Users<A> {
     fn take_while_loading(
         &mut self,
         now: Timestamp,
+        since: Timestamp,
         user: &UserId,
         input: Input<A>,
         out: &mut Vec<Effect<A>>,
@@ -151,7 +160,7 @@ impl<A> Users<A> {
                 refuse(input.reply_to(), Refusal::Unavailable, out);
             }
             (input, _) if loading.waiting.len() < self.limits.waiting_max || input.ends() => {
-                match loading.wait(input) {
+                match loading.wait(HeldInput { since, input }) {
                     Some(Effect::Load) if loading.has_read() => {
                         self.meet(now, user, Loaded::Unread, out);
                     }
@@ -166,6 +175,7 @@ impl<A> Users<A> {
     fn introduce(
         &mut self,
         now: Timestamp,
+        since: Timestamp,
         user: &UserId,
         input: Input<A>,
         out: &mut Vec<Effect<A>>,
@@ -189,7 +199,7 @@ impl<A> Users<A> {
             out.extend(requests.into_iter().map(Effect::Ask));
         }
         let loading = Loading {
-            waiting: vec![input],
+            waiting: vec![HeldInput { since, input }],
             shared,
             is_unreadable: false,
             is_for_watchers,
@@ -251,9 +261,9 @@ impl<A> Users<A> {
             false => Entrance::Shown(looked_up),
         };
         self.users.insert(id.clone(), Slot::Known(Box::new(user)));
-        for input in loading.waiting {
+        for HeldInput { since, input } in loading.waiting {
             if let Some(Slot::Known(_)) = self.users.get(id) {
-                self.happen(now, id, input, out);
+                self.happen(now, since, id, input, out);
             } else {
                 // The input before removed the last reason to keep this user, so the user begins again.
                 self.handle(now, id, input, out);
@@ -273,8 +283,8 @@ impl<A> Users<A> {
         {
             shared.reads_late(now);
         }
-        for input in postponed {
-            self.handle(now, id, input, out);
+        for HeldInput { since, input } in postponed {
+            self.take(now, since, id, input, out);
         }
     }
 }

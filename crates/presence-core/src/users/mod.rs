@@ -32,7 +32,7 @@ use self::effect::{grant, refuse};
 pub use self::held::Fingerprint;
 use self::held::Keeping;
 pub use self::input::Input;
-use self::loading::{Loading, Slot};
+use self::loading::{HeldInput, Loading, Slot};
 use self::others::{Others, Probe};
 use self::session::Stage;
 pub use self::session::{Activity, Connection};
@@ -64,7 +64,7 @@ pub struct Users<A> {
     /// The number of the last padded read that was requested for them.
     padded_reads: u32,
     /// Inputs about users whose map is being read again, because the process stood still.
-    postponed: HashMap<UserId, Vec<Input<A>>>,
+    postponed: HashMap<UserId, Vec<HeldInput<A>>>,
     /// When the process last stood still, if it ever did: it was stopped, or frozen.
     standstill: Option<Standstill>,
     store_ahead_ms: i64,
@@ -241,19 +241,19 @@ impl<A> Users<A> {
             } => self.probe(user, Probe::Asked(reply_to), out),
             Input::Stored(reply) => {
                 if let Some(reply) = self.read_padded(now, user, reply, out) {
-                    self.take(now, user, Input::Stored(reply), out);
+                    self.take(now, now, user, Input::Stored(reply), out);
                 }
             }
             Input::Loaded { profile } if self.others.contains_key(user) => {
                 let looked_up = profile.clone();
-                self.take(now, user, Input::Loaded { profile }, out);
+                self.take(now, now, user, Input::Loaded { profile }, out);
                 self.answer_others(now, user, looked_up.as_ref(), out);
             }
             Input::Unread | Input::Unreadable => {
-                self.take(now, user, input, out);
+                self.take(now, now, user, input, out);
                 self.refuse_others(user, out);
             }
-            input => self.take(now, user, input, out),
+            input => self.take(now, now, user, input, out),
         }
         #[cfg(debug_assertions)]
         self.assert_invariants(user);

@@ -7,6 +7,7 @@
 //! A session that begins to watch a user who is not known here waits until the user's map is followed, and then for the
 //! profile. If the user is known here and cannot be seen, the session waits for the same.
 
+use super::loading::HeldInput;
 use super::shared::Shared;
 use super::user::{LookedUp, User};
 use super::{Answer, Audience, Effect, Input, Loading, Slot, Users, grant, refuse};
@@ -86,11 +87,11 @@ impl<A> Loading<A> {
         self.shared.as_ref().is_some_and(|it| it.has_read())
     }
 
-    /// Lets `input` wait for the profile. Returns how to read it, if so far only watchers wait for it, who may wait longer.
-    pub(super) fn wait(&mut self, input: Input<A>) -> Option<Effect<A>> {
-        let is_first = self.is_for_watchers && !input.is_of_watcher();
+    /// Lets an input wait for the profile. Returns how to read it, if so far only watchers wait for it, who may wait longer.
+    pub(super) fn wait(&mut self, held: HeldInput<A>) -> Option<Effect<A>> {
+        let is_first = self.is_for_watchers && !held.input.is_of_watcher();
         self.is_for_watchers &= !is_first;
-        self.waiting.push(input);
+        self.waiting.push(held);
         (is_first && !self.is_reading()).then(|| self.load())
     }
 }

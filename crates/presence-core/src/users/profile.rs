@@ -16,8 +16,8 @@ pub(super) enum Choice {
     New,
     /// The status was like this already.
     Same,
-    /// It may have been made while this node stood still, and another node has answered a choice since. Nobody knows which
-    /// was the later one, so the one that was answered stays.
+    /// It waited on this node, or was made while this node stood still, and another node has answered a choice since. That
+    /// one stays.
     Overtaken,
 }
 
@@ -33,9 +33,15 @@ impl User {
         }
     }
 
-    /// Applies a change of the status, unless it is overtaken.
-    pub(super) fn choose(&mut self, now: Timestamp, change: &StatusChange) -> Choice {
-        let late = self.shared.as_mut().and_then(|it| it.late_moment(now));
+    /// Applies a change of the status that came at `since`, unless it is overtaken.
+    pub(super) fn choose(
+        &mut self,
+        now: Timestamp,
+        since: Timestamp,
+        change: &StatusChange,
+    ) -> Choice {
+        let shared = self.shared.as_ref();
+        let late = shared.and_then(|it| it.late_moment(now, since));
         if late.is_some_and(|it| self.profile.moments.newer(change, it) != *change) {
             return Choice::Overtaken;
         }

@@ -13,7 +13,7 @@ use crate::cluster::{
     News, Op, Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot,
     Subject, Write,
 };
-use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
+use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Timing, Topic};
 
 /// The number of status changes that wait for the store. With one more they are replaced by a single change
 /// with every field.
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     /// How far the store's clock is ahead of this node's, in milliseconds.
     pub(super) store_ahead_ms: i64,
     late: Option<LateChoices>,
+    /// The moment of the last choice that was made here, by the store's clock.
+    chosen_at: Timestamp,
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
     pub(super) kept: u64,
     pub(super) armed: Option<Timestamp>,
@@ -65,8 +67,8 @@ struct LateChoices {
     until: Timestamp,
     /// Whether some wait until the user's map is read. These are handled when it is.
     is_waiting: bool,
-    /// The moment of the next of them, by the store's clock.
-    next: Timestamp,
+    /// The moment of them, by the store's clock.
+    moment: Timestamp,
 }
 
 /// What the store has said of the profile before the user was known here.
@@ -153,13 +155,13 @@ impl Shared {
     /// read.
     pub(super) fn stood_still(&mut self, standstill: Standstill, revision: u64, is_waiting: bool) {
         let known = Timestamp::from_millis(revision);
-        let next = self.store_time(standstill.since).max(known) + Duration::from_millis(1);
+        let moment = self.store_time(standstill.since).max(known) + Duration::from_millis(1);
         let before = self.late.as_ref();
         let before = before.filter(|it| it.is_waiting || standstill.since <= it.until);
         self.late = Some(LateChoices {
             until: standstill.reads_late_until(),
             is_waiting,
-            next: before.map_or(next, |it| it.next),
+            moment: before.map_or(moment, |it| it.moment),
         });
     }
 
@@ -171,13 +173,16 @@ impl Shared {
         }
     }
 
-    /// The moment of a choice that is handled now, if it may have been made while this node stood still.
-    pub(super) fn late_moment(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let late = self.late.as_mut();
-        let late = late.filter(|it| it.is_waiting || now <= it.until)?;
-        let moment = late.next;
-        late.next = moment + Duration::from_millis(1);
-        Some(moment)
+    /// The moment of a choice that came at `since` and is handled now, if it is late: it may have been made while this node
+    /// stood still, or has waited for longer than clocks differ. It is later than the last choice that was made here.
+    pub(super) fn late_moment(&self, now: Timestamp, since: Timestamp) -> Option<Timestamp> {
+        let late = self.late.as_ref();
+        let late = late.filter(|it| it.is_waiting || now <= it.until);
+        // Clocks differ by less than that.
+        let has_waited = now.since(since) > Timing::AWAKE_AFTER;
+        let waited = has_waited.then(|| self.store_time(since));
+        let moment = late.map(|it| it.moment).into_iter().chain(waited).min()?;
+        Some(moment.max(self.chosen_at + Duration::from_millis(1)))
     }
 
     pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Arc<SessionRecord>> {
@@ -222,6 +227,7 @@ impl Shared {
 
     /// Notes that the status was changed on this node.
     pub(super) fn chose(&mut self, change: &StatusChange, moment: Timestamp, status: &Status) {
+        self.chosen_at = moment;
         let under_way = match &self.profile {
             Putting::UnderWay(it) => it.changes,
             Putting::Done | Putting::Due => 0,

@@ -83,8 +83,9 @@ impl World<'_> {
             return;
         }
         let said = self.said[user].len();
-        // Two in turn have one message, so that some repeat what the status is already.
-        let message = format!("m{}", said / 2);
+        // Three in turn have one message, so that one may repeat the status that another, late one would replace. The first
+        // have none, so that one may repeat what was never chosen.
+        let message = (said >= 3).then(|| format!("m{}", said / 3));
         // Clocks that are off end it early; the last of them ends it late.
         let skew = self
             .script
@@ -99,7 +100,7 @@ impl World<'_> {
         });
         self.said[user].push(Said {
             chosen,
-            message: Some(message.clone()),
+            message: message.clone(),
             at: self.now,
             confirmed_at: None,
             ends,
@@ -112,7 +113,7 @@ impl World<'_> {
         let reply_to = self.reply_to(Asked::Choose { user, said });
         let change = StatusChange {
             chosen: Some(chosen),
-            message: Edit::Set(message.into()),
+            message: message.map_or(Edit::Clear, |it| Edit::Set(it.into())),
             emoji: Edit::Keep,
             expiry: match lasts_ms {
                 Some(ms) => Edit::Set(Expiry::After(Duration::from_millis(ms))),

@@ -14,6 +14,7 @@ const ANNS_TAB: usize = 0;
 const ANNS_SECOND_TAB: usize = 1;
 const ANNS_PHONE: usize = 2;
 const BOBS_WEB: usize = 3;
+const BOBS_DESKTOP: usize = 4;
 const CATS_WEB: usize = 5;
 const EVES_WEB: usize = 6;
 const ROOM_0: usize = 0;
@@ -761,6 +762,45 @@ fn a_choice_that_a_node_reads_after_a_short_sleep_does_not_undo_a_later_one() {
     );
 }
 
+/// The second choice is what the status was before both, and counts all the same.
+#[test]
+fn a_choice_that_a_node_reads_after_it_slept_does_not_undo_one_that_repeats_the_status() {
+    holds(
+        319,
+        [0, 0],
+        vec![
+            (267, connect(ANNS_SECOND_TAB, 1)),
+            (416, watch(0, WORKSPACE)),
+            (
+                34_607,
+                What::Pause {
+                    node: 1,
+                    ms: 33_496,
+                },
+            ),
+            (50_277, choose(ANN, 1, Chosen::Invisible)),
+            (60_249, choose(ANN, 0, Chosen::Online)),
+        ],
+    );
+}
+
+/// Both nodes wait for the database, and the one that was asked first goes on last.
+#[test]
+fn a_choice_that_waited_for_the_profile_does_not_undo_a_later_one() {
+    holds(
+        30_064_793_103,
+        [0, 0],
+        vec![
+            (19_890, What::NoDatabase { ms: 32_287 }),
+            (25_067, choose(CAT, 1, Chosen::Invisible)),
+            (30_563, connect(BOBS_DESKTOP, 0)),
+            (30_706, choose(CAT, 0, Chosen::Online)),
+            (70_690, connect(CATS_WEB, 1)),
+            (87_061, watch(1, WORKSPACE)),
+        ],
+    );
+}
+
 /// Bob's choice through the sleeping node is overtaken, so nothing but his connection keeps him there.
 #[test]
 fn a_user_stays_while_more_is_read_about_them() {
@@ -789,7 +829,7 @@ fn a_user_stays_while_more_is_read_about_them() {
                     lasts_ms: Some(2_880),
                 },
             ),
-            (88_551, connect(4, 2)),
+            (88_551, connect(BOBS_DESKTOP, 2)),
             (89_858, choose(BOB, 1, Chosen::Invisible)),
         ],
     );

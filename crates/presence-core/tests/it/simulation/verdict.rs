@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use presence_core::cluster::{Carried, Subject};
 use presence_core::users::Activity;
-use presence_core::{Chosen, Event as Told, UserId, Visible};
+use presence_core::{Chosen, Event as Told, Status, UserId, Visible};
 
 use super::client::user_id;
 use super::script::{TOPICS, USERS};
@@ -301,18 +301,23 @@ impl World<'_> {
             let kept = self.profiles.get(&user_id(user)).cloned();
             let newest = stored.into_iter().chain(kept);
             let newest = newest.max_by_key(|it| it.status.revision);
-            let message = newest.as_ref().and_then(|it| it.status.message.clone());
+            let status = newest.as_ref().map(|it| it.status.clone());
+            let Status {
+                chosen, message, ..
+            } = status.unwrap_or_default();
             let time = self.store.time(self.now);
             let ends_at = newest.as_ref().and_then(|it| it.status.expires_at);
             // What has ended is over for whoever asks, even if nobody has asked yet.
             let may_be_over = ends_at.is_some_and(|at| at <= time);
             let possible = self.possible(user);
-            let is_kept = possible.iter().any(|(_, words)| {
-                words.as_deref() == message.as_deref() || may_be_over && words.is_none()
+            let is_kept = possible.iter().any(|(said, words)| {
+                let has_come = *said == Chosen::Offline && chosen == Chosen::Online;
+                let is_said = chosen == *said || has_come;
+                is_said && words.as_deref() == message.as_deref() || may_be_over && words.is_none()
             });
             if !is_kept {
                 let how = format!(
-                    "the status of {} is kept as {message:?}, and may be {possible:?}",
+                    "the status of {} is kept as {chosen:?} {message:?}, and may be {possible:?}",
                     name
                 );
                 return self.breaks("I6 acknowledged is kept", how);
