@@ -289,13 +289,6 @@ fn area(hidden: &[Duration], gone: &[Duration]) -> f64 {
     ranks.sum::<f64>() / (hidden.len() as f64 * gone.len() as f64)
 }
 
-/// Asks over one connection, and says how long that took.
-async fn ask(stream: &mut TcpStream, user: &str) -> Duration {
-    let (took, text) = timed(stream, &format!("users/{user}?")).await;
-    assert!(text.contains("offline") && text.ends_with('}'), "{text}");
-    took
-}
-
 /// Sends eve's request for `path`. Returns how long the answer took, and the answer.
 async fn timed(stream: &mut TcpStream, path: &str) -> (Duration, String) {
     let request =
@@ -317,13 +310,74 @@ enum Twin {
     Gone,
 }
 
+/// The ways to ask about one user.
+const WAYS: [Way; 3] = [Way::Http, Way::Get, Way::Watch];
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Http,
+    Get,
+    Watch,
+}
+
+/// Eve, who measures how long answers take.
+struct Prober {
+    stream: TcpStream,
+    raw: Raw,
+}
+
+impl Prober {
+    async fn connect(address: SocketAddr) -> Prober {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let raw = Raw::connect(address, "eve").await;
+        let mut prober = Prober { stream, raw };
+        for _ in 0..70 {
+            for way in WAYS {
+                prober.ask(way, "warming-up").await;
+            }
+        }
+        prober
+    }
+
+    /// Asks about `user`, who is offline for her, and returns how long the answer took.
+    async fn ask(&mut self, way: Way, user: &str) -> Duration {
+        let command = match way {
+            Way::Http => {
+                let (took, text) = timed(&mut self.stream, &format!("users/{user}?")).await;
+                assert!(text.contains("offline") && text.ends_with('}'), "{text}");
+                return took;
+            }
+            Way::Get => "get",
+            Way::Watch => "watch",
+        };
+        let command = format!(r#"{{"type":"presence:{command}","users":["{user}"]}}"#);
+        let began = Instant::now();
+        self.raw.text(&command).await;
+        let answer = loop {
+            let answer = self.raw.json().await.to_string();
+            if answer.contains(&format!("\"{user}\"")) {
+                break answer;
+            }
+        };
+        let took = began.elapsed();
+        assert!(answer.contains("offline"), "{answer}");
+        if let Way::Watch = way {
+            let command = format!(r#"{{"type":"presence:unwatch","ref":9,"users":["{user}"]}}"#);
+            self.raw.text(&command).await;
+            self.raw.answer(9).await;
+        }
+        took
+    }
+}
+
 /// By request, best on a quiet machine: how well the time of an answer tells who hides, the first time that somebody asks about a
 /// user, and when they ask again at once. With `PRESENCE_TWIN_REDIS_URL` the gateway shares that Redis.
 #[tokio::test]
 #[ignore = "measures time"]
 async fn the_time_of_an_answer_does_not_tell_who_hides() {
-    /// Each with users whom nobody has asked about. No round takes as long as a client may be silent.
-    const ROUNDS: usize = 40;
+    /// Each with users whom nobody has asked about, and one way to ask. No round takes as long as a client may be silent.
+    const ROUNDS: usize = 3 * 40;
     const PAIRS: usize = 50;
     let place = ProgramFolder::new();
     let redis = std::env::var("PRESENCE_TWIN_REDIS_URL").ok();
@@ -332,26 +386,12 @@ async fn the_time_of_an_answer_does_not_tell_who_hides() {
     settings.push(("PRESENCE_RATE_QUERY", "1000/s burst 100000"));
     let program = place.start(&settings);
     let address = program.address;
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    for _ in 0..200 {
-        ask(&mut stream, "warming-up").await;
-    }
-    let mut times = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
+    let mut prober = Prober::connect(address).await;
+    // Of each way, the first answers and the repeated ones; of each, those about who hides and about who is gone.
+    let mut times: [[[Vec<Duration>; 2]; 2]; WAYS.len()] = Default::default();
     for round in 0..ROUNDS {
-        let mut twins = Vec::new();
-        for pair in 0..PAIRS {
-            // Whether the first or the second of a pair hides says nothing to anybody, nor does it to the store.
-            let (one, other) = (format!("u{round}-{pair}-a"), format!("u{round}-{pair}-b"));
-            let (hides, left) = match pair % 2 {
-                0 => (one, other),
-                _ => (other, one),
-            };
-            let raw = hidden(address, &hides).await;
-            gone(address, &left).await;
-            twins.push((hides, Twin::Hidden(raw)));
-            twins.push((left, Twin::Gone));
-        }
+        let way = round % WAYS.len();
+        let mut twins = twins(address, round, PAIRS).await;
         // What they did is on its way to the store until then.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         for (number, pair) in twins.chunks(2).enumerate() {
@@ -363,8 +403,8 @@ async fn the_time_of_an_answer_does_not_tell_who_hides() {
             for at in order {
                 let (user, twin) = &pair[at];
                 let kind = usize::from(matches!(twin, Twin::Gone));
-                for repeated in &mut times {
-                    repeated[kind].push(ask(&mut stream, user).await);
+                for repeated in &mut times[way] {
+                    repeated[kind].push(prober.ask(WAYS[way], user).await);
                 }
             }
         }
@@ -377,23 +417,57 @@ async fn the_time_of_an_answer_does_not_tell_who_hides() {
                 raw.text(r#"{"type":"presence:leave"}"#).await;
             }
         }
+        let heartbeat = r#"{"type":"presence:heartbeat"}"#;
+        prober.raw.text(heartbeat).await;
     }
-    for (what, [hidden, gone]) in ["first", "repeated"].iter().zip(&times) {
-        let area = area(hidden, gone);
-        let middle = |times: &[Duration]| {
-            let mut times = times.to_vec();
-            times.sort_unstable();
-            times[times.len() / 2]
+    let areas: Vec<f64> = WAYS
+        .iter()
+        .zip(&times)
+        .flat_map(|(way, [first, repeated])| {
+            [
+                report(&format!("{way:?}, first"), first),
+                report(&format!("{way:?}, repeated"), repeated),
+            ]
+        })
+        .collect();
+    let tells_nothing = |it: &f64| (0.45..=0.55).contains(it);
+    assert!(areas.iter().all(tells_nothing), "{areas:?}");
+}
+
+/// Pairs of users whom nobody has asked about: one hides, and the other has left.
+async fn twins(address: SocketAddr, round: usize, pairs: usize) -> Vec<(String, Twin)> {
+    let mut twins = Vec::new();
+    for pair in 0..pairs {
+        // Whether the first or the second of a pair hides says nothing to anybody, nor does it to the store.
+        let (one, other) = (format!("u{round}-{pair}-a"), format!("u{round}-{pair}-b"));
+        let (hides, left) = match pair % 2 {
+            0 => (one, other),
+            _ => (other, one),
         };
-        println!(
-            "{what}: AUC {area:.3} of {} and {}, medians {:?} and {:?}",
-            hidden.len(),
-            gone.len(),
-            middle(hidden),
-            middle(gone)
-        );
-        assert!((0.45..=0.55).contains(&area), "{what}: {area}");
+        let raw = hidden(address, &hides).await;
+        gone(address, &left).await;
+        twins.push((hides, Twin::Hidden(raw)));
+        twins.push((left, Twin::Gone));
     }
+    twins
+}
+
+/// Prints how well these times tell who hides. Returns the area.
+fn report(what: &str, [hidden, gone]: &[Vec<Duration>; 2]) -> f64 {
+    let area = area(hidden, gone);
+    let middle = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    println!(
+        "{what}: AUC {area:.3} of {} and {}, medians {:?} and {:?}",
+        hidden.len(),
+        gone.len(),
+        middle(hidden),
+        middle(gone)
+    );
+    area
 }
 
 /// By request, best on a quiet machine: the same of the lists and explanations. Each hidden user is in a room of their own,
