@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
+use presence_core::Timestamp;
+use presence_core::cluster::News;
 use tokio::time::Instant;
 
 /// The time in milliseconds after which a process without a beat has stood still.
@@ -54,6 +56,18 @@ impl Pulse {
         self.stops.load(Acquire)
     }
 
+    /// What the state machines of a shard have to be told, if the process has stood still since the shard last asked. It had
+    /// seen that many stops.
+    pub(crate) fn woke(&self, seen: &mut u64, now: Timestamp) -> Option<News> {
+        let stops = self.stops();
+        if std::mem::replace(seen, stops) == stops {
+            return None;
+        }
+        let ran_ago = u64::try_from(self.ran_ago().as_millis()).unwrap_or(u64::MAX);
+        let since = Timestamp::from_millis(now.as_millis().saturating_sub(ran_ago));
+        Some(News::Woke { since })
+    }
+
     /// How long ago the process ran before it last stood still.
     pub(crate) fn ran_ago(&self) -> Duration {
         Duration::from_millis(self.now_ms() - self.still_since_ms.load(Relaxed))
@@ -80,6 +94,10 @@ mod tests {
         assert_eq!(pulse.stops(), 1);
         assert_eq!(pulse.stops(), 1);
         assert_eq!(pulse.ran_ago(), Duration::from_secs(2));
+        let (mut seen, now) = (0, Timestamp::from_millis(5_000));
+        let since = Timestamp::from_millis(3_000);
+        assert_eq!(pulse.woke(&mut seen, now), Some(News::Woke { since }));
+        assert_eq!(pulse.woke(&mut seen, now), None);
         pulse.beat();
         assert_eq!(pulse.stops(), 1);
     }

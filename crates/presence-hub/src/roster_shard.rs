@@ -55,6 +55,8 @@ pub(crate) struct RosterShard {
     link: Option<Link>,
     /// Requests that had no room on their way to the store, and must not be lost.
     unsent: Vec<Request>,
+    /// How often the process had stood still when this shard last looked.
+    stops: u64,
     /// Callers that wait until the state of a topic is known.
     lookers: HashMap<Topic, Vec<Looker>>,
     counters: Arc<Counters>,
@@ -80,6 +82,7 @@ impl RosterShard {
             now: clock.now(),
             clock,
             rosters,
+            stops: 0,
             link,
             unsent: Vec::new(),
             lookers: HashMap::new(),
@@ -117,6 +120,7 @@ impl RosterShard {
                 () = sleep_until(wakes) => 0,
             };
             self.now = self.clock.now();
+            self.look_whether_it_woke(&mut effects);
             for message in messages.drain(..) {
                 self.take(message, &mut effects);
                 self.perform(&mut effects);
@@ -130,6 +134,17 @@ impl RosterShard {
             self.rosters.note_backlog(waiting);
             self.rosters.expire(self.now, &mut effects);
             self.perform(&mut effects);
+        }
+    }
+
+    /// Checks whether the process stood still, before anything else is looked at.
+    fn look_whether_it_woke(&mut self, effects: &mut Vec<Effect<ReplyTo>>) {
+        let Some(link) = &self.link else {
+            return;
+        };
+        if let Some(news) = link.pulse().woke(&mut self.stops, self.now) {
+            self.rosters.hear_news(self.now, news, effects);
+            self.perform(effects);
         }
     }
 

@@ -151,12 +151,9 @@ impl<P: Profiles> UserShard<P> {
         let Some(link) = &self.link else {
             return;
         };
-        let stops = link.pulse().stops();
-        if std::mem::replace(&mut self.stops, stops) != stops {
-            let ran_ago = link.pulse().ran_ago().as_millis() as u64;
-            let since =
-                Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(ran_ago));
-            self.hear(News::Woke { since }).await;
+        let now = self.clock.now();
+        if let Some(news) = link.pulse().woke(&mut self.stops, now) {
+            self.hear(news).await;
         }
     }
 

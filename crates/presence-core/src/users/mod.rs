@@ -354,6 +354,9 @@ impl<A> Users<A> {
                 shared.stood_still(standstill, revision, is_followed);
             }
             user.own_changed |= shared.hear_news(now, news, members);
+            if shared.replica.is_behind() {
+                shared.orphaned_at = shared.orphaned_at.max(orphaned_at);
+            }
         }
         match news {
             News::StoredUpTo(_) | News::Reached(_) => user.end_the_proven(now, members, out),

@@ -46,6 +46,8 @@ pub(super) struct Shared {
     /// How far the store's clock is ahead of this node's, in milliseconds.
     pub(super) store_ahead_ms: i64,
     late: Option<LateChoices>,
+    /// When the user was last heard from through nodes that have died since the map was last read.
+    pub(super) orphaned_at: Option<Timestamp>,
     /// The moment of the last choice that was made here, by the store's clock.
     chosen_at: Timestamp,
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.

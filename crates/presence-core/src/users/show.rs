@@ -35,6 +35,16 @@ impl User {
         self.show(now, Origin::REMOTE, out);
     }
 
+    /// The origin of what the map of the user says, with what was missed while it was read.
+    pub(super) fn remote_origin(&mut self) -> Origin {
+        let shared = self.shared.as_mut();
+        let orphaned_at = shared.and_then(|it| match it.replica.is_behind() {
+            true => None,
+            false => it.orphaned_at.take(),
+        });
+        Origin::Remote { orphaned_at }
+    }
+
     /// The status that others are shown.
     pub(super) fn shown(&self) -> Visible {
         self.look.status

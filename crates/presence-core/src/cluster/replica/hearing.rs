@@ -7,7 +7,7 @@ use super::remote::{Missing, Remote};
 use super::sync::{EARLY_MAX, Suspect, SyncState, When};
 use super::{REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
 use crate::cluster::{
-    Change, FencingToken, Field, Incarnation, Membership, News, Patch, Removed, Reply, Snapshot,
+    Change, FencingToken, Field, Membership, News, Patch, Removed, Reply, Snapshot,
 };
 use crate::{Clock, Reason, SessionId, Timestamp};
 
@@ -44,7 +44,10 @@ impl<V: StoredEntry> Replica<V> {
                 self.invalidate();
             }
             News::Invalidate(_) | News::Woke { .. } => self.invalidate(),
-            News::Lost(who) => return self.lost(who),
+            // What this node has missed may say where the user is by now. So the entries of a node that died meanwhile go when
+            // the map has been read.
+            News::Lost(_) if self.is_behind() && self.retry_at.is_none() => {}
+            News::Lost(_) => return self.drop_lost(members),
             News::StoredUpTo(_) => return self.confirm_stored(now, members),
             News::StoreAhead(_) | News::Reached(_) => {}
         }
@@ -66,7 +69,7 @@ impl<V: StoredEntry> Replica<V> {
         let Some(snapshot) = snapshot else {
             self.retry_at = Some(now + RETRY);
             self.sync.give_up();
-            return heard;
+            return self.drop_lost(members);
         };
         let is_first = !self.sync.was_read();
         let Some((early, again)) = self.sync.finish() else {
@@ -138,11 +141,16 @@ impl<V: StoredEntry> Replica<V> {
         self.local.values().any(Local::is_stored)
     }
 
-    /// Drops the entries of the dead incarnation `who`.
-    fn lost(&mut self, who: Incarnation) -> ReplicaChanges<V> {
+    /// Whether the map has to be read, or is being read.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.sync.is_behind()
+    }
+
+    /// Drops the entries of nodes that are dead.
+    fn drop_lost(&mut self, members: &Membership) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         self.remote.retain(|session, remote| {
-            let is_void = remote.token.incarnation() == who;
+            let is_void = members.is_lost(remote.token.incarnation());
             if is_void {
                 heard.changes.push((*session, Err(Reason::NodeLost)));
             }
@@ -266,6 +274,7 @@ impl<V: StoredEntry> Replica<V> {
             true => Missing::Loss { since: now },
             false => Missing::Gap { since: now },
         };
+        heard.changes.extend(self.drop_lost(members).changes);
         let mut there = BTreeMap::new();
         for (field, token, record) in snapshot.entries {
             if let (Field::Session(session), Some(value)) = (field, V::of_record(record)) {

@@ -92,6 +92,11 @@ impl SyncState {
         matches!(self.reading(), Some(Reading::UnderWay { .. }))
     }
 
+    /// Whether the map has to be read, or is being read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.reading().is_some()
+    }
+
     /// The version of the map that the copy has.
     pub(super) fn clock(&self) -> Option<Clock> {
         match self {

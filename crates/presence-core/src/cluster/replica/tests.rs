@@ -351,6 +351,50 @@ fn an_entry_that_a_dead_node_had_taken_over_is_gone() {
 }
 
 #[test]
+fn the_entries_of_a_node_that_died_while_this_one_was_asleep_go_when_the_map_was_read() {
+    let mut harness = Harness::followed(snapshot(1, &[(1, 1, OTHER)]));
+    let now = harness.now;
+    let woke = News::Woke { since: now };
+    let replica = &mut harness.replica;
+    assert!(
+        replica
+            .hear_news(now, woke, &harness.members)
+            .changes
+            .is_empty()
+    );
+    let lost = News::Lost(node(OTHER));
+    harness.members.hear(lost);
+    assert!(
+        replica
+            .hear_news(now, lost, &harness.members)
+            .changes
+            .is_empty()
+    );
+    harness.asks();
+    // The user has begun a new session elsewhere meanwhile.
+    let heard = harness.read(snapshot(5, &[(1, 1, OTHER), (2, 1, 3)]));
+    let sessions: Vec<_> = heard
+        .changes
+        .iter()
+        .map(|it| (it.0, it.1.is_ok()))
+        .collect();
+    assert_eq!(sessions, [(session(1), false), (session(2), true)]);
+}
+
+#[test]
+fn the_entries_of_a_dead_node_do_not_wait_for_a_store_that_is_away() {
+    let mut harness = Harness::followed(snapshot(1, &[(1, 1, OTHER)]));
+    harness.replica.invalidate();
+    harness.asks();
+    let (now, lost) = (harness.now, News::Lost(node(OTHER)));
+    harness.members.hear(lost);
+    let (replica, members) = (&mut harness.replica, &harness.members);
+    assert!(replica.hear_news(now, lost, members).changes.is_empty());
+    let heard = replica.read(now, replica.ask, None, members);
+    assert_eq!(heard.changes, [(session(1), Err(Reason::NodeLost))]);
+}
+
+#[test]
 fn who_is_asked_to_leave_counts_until_the_store_has_said_so() {
     let mut harness = Harness::new();
     harness.put(1, 0);
