@@ -67,7 +67,28 @@ impl Windows {
                 .map(|(from, kind)| window(kind, from, now)),
         );
         windows.sort_by_key(|it| it.from);
-        Windows { windows }
+        let mut windows = Windows { windows };
+        windows.wait_for_leases_again();
+        windows
+    }
+
+    /// While Redis is away, and after it lost its data, nobody knows which leases are running: gateways wait for a whole
+    /// lease again before they mark another one dead. So who was lost with a gateway may be shown for longer.
+    fn wait_for_leases_again(&mut self) {
+        let mut lapsing: Vec<(At, At)> = Vec::new();
+        let is_lapsing =
+            |it: &&Window| it.kind.loses_sessions() || lapses(&it.kind, it.from, it.until);
+        let windows = self.windows.iter();
+        lapsing.extend(windows.filter(is_lapsing).map(|it| (it.from, it.healed)));
+        for window in &mut self.windows {
+            let hides = window.kind.is_of_store() && !matches!(window.kind, Kind::Slow { .. });
+            let (from, until) = (window.from, window.until);
+            let mut lapses = lapsing.iter();
+            if hides && lapses.any(|(began, over)| *began <= until && from <= *over) {
+                window.healed = window.healed.max(until + LAPSED_MAX);
+                lapsing.push((from, window.healed));
+            }
+        }
     }
 
     /// If that gateway is dead, asleep or cut off then, or was a moment ago: until when.
@@ -201,6 +222,37 @@ mod tests {
     fn healed(kind: Kind) -> At {
         let second = Duration::from_secs;
         window(kind, second(100), second(113)).healed - second(100)
+    }
+
+    #[test]
+    fn a_lease_that_lapses_while_redis_is_away_is_waited_for_again() {
+        let second = Duration::from_secs;
+        let healed = |faults: &[(Kind, u64, u64)]| {
+            let numbered = faults.iter().enumerate();
+            let facts: Vec<_> = numbered
+                .flat_map(|(number, (kind, from, until))| {
+                    [
+                        (second(*from), Fact::Broken(number, kind.clone())),
+                        (second(*until), Fact::Mended(number)),
+                    ]
+                })
+                .collect();
+            let windows = Windows::of(&facts, second(200)).windows;
+            windows.iter().map(|it| it.healed).max().unwrap()
+        };
+        let kill = (Kind::Kill { gateway: 0 }, 50, 55);
+        let away = (Kind::BlackHole, 60, 70);
+        let loss = (Kind::FlushAll, 95, 95);
+        assert_eq!(healed(&[away.clone()]), second(70) + HEALED_MAX);
+        assert_eq!(
+            healed(&[kill.clone(), away.clone()]),
+            second(70) + LAPSED_MAX
+        );
+        assert_eq!(
+            healed(&[kill.clone(), loss.clone()]),
+            second(95) + HEALED_MAX
+        );
+        assert_eq!(healed(&[kill, away, loss]), second(95) + LAPSED_MAX);
     }
 
     #[test]
