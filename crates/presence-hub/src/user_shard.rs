@@ -10,7 +10,7 @@ use presence_core::history::{Cause, History, Transition, What};
 use presence_core::ports::{Orphan, Profiles};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
-    Event, Reason, Refusal, SessionId, Timestamp, Topic, UserId, rosters, shrink_after_burst,
+    Event, Reason, Refusal, SessionId, Topic, UserId, rosters, shrink_after_burst,
 };
 use tokio::sync::{mpsc, oneshot};
 

@@ -243,7 +243,7 @@ mod tests {
         let kill = (Kind::Kill { gateway: 0 }, 50, 55);
         let away = (Kind::BlackHole, 60, 70);
         let loss = (Kind::FlushAll, 95, 95);
-        assert_eq!(healed(&[away.clone()]), second(70) + HEALED_MAX);
+        assert_eq!(healed(std::slice::from_ref(&away)), second(70) + HEALED_MAX);
         assert_eq!(
             healed(&[kill.clone(), away.clone()]),
             second(70) + LAPSED_MAX
