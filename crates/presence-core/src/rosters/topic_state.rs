@@ -281,7 +281,8 @@ impl TopicState {
     pub(super) fn deadline_to_arm(&mut self) -> Option<Timestamp> {
         let speaks = self.is_dirty().then_some(self.pace.next_at());
         let summary_due = self.summary_due && !self.is_opening();
-        let summarises = summary_due.then_some(self.summarises_at);
+        let changes = (!self.touched.is_empty()).then_some(self.pace.next_at());
+        let summarises = summary_due.then_some(self.summarises_at.max(changes.unwrap_or_default()));
         let quiet = (!self.is_needed()).then_some(self.quiet_at());
         let counts = self.count_due_at().filter(|_| !self.is_opening());
         // With the changes that made it another one, if they are yet to be told.

@@ -162,6 +162,44 @@ show versions
 }
 
 #[test]
+fn in_a_busy_room_a_summary_goes_with_the_changes_that_wait() {
+    check(
+        "
+given 50ms tick
+given 3 listed_max
+given 1 faces_max
+   0s  a/web connects
+       b/web connects
+       c/web connects
+       d/web connects
+       e/web connects
+       f/web connects
+       g/web connects
+       a/web joins room:1
+       b/web joins room:1
+       c/web joins room:1
+   2s  eve watches room:1 summary
+       > eve: room:1 3 people: a online
+   9s  a chooses busy
+       > room:1 3 people: a busy
+9s60ms d/web joins room:1
+9s70ms e/web joins room:1
+9s999ms .
+10s60ms .
+       > room:1 5 people: a busy
+10s70ms f/web joins room:1
+10s999ms .
+11s60ms .
+       > room:1 6 people: a busy
+11s70ms g/web joins room:1
+11s999ms .
+12s60ms .
+       > room:1 7 people: a busy
+",
+    );
+}
+
+#[test]
 fn no_two_summaries_of_one_version_say_different_things() {
     check(
         "

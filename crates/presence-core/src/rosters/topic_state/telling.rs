@@ -159,7 +159,9 @@ impl TopicState {
             self.tell_windows(now, topic, None, out);
         }
         self.forget_unused_names(now);
-        if self.summary_due && self.summarises_at <= now && !self.is_opening() {
+        // With the changes that wait to be told, or it would tell of them a second later.
+        let is_due = self.summary_due && self.summarises_at <= now;
+        if is_due && self.touched.is_empty() && !self.is_opening() {
             self.summary_due = false;
             self.summarises_at = now + Timing::TICK_MAX;
             self.tell_summary(topic, limits, out);
@@ -373,8 +375,8 @@ impl TopicState {
         self.history.add(now, kept, limits.versions_kept);
     }
 
-    /// Whether `summary` says what everybody who sees it was last told. It does while people change who are not among
-    /// the first.
+    /// Whether `summary` says what everybody who sees it was last told. It does while only people change who are
+    /// not among its faces.
     fn is_summarised(&self, summary: &Summary) -> bool {
         self.summarised.as_ref().is_some_and(|told| {
             // With as many people as before there are as many faces.
