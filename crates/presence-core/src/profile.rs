@@ -22,6 +22,16 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// Every field was chosen at `moment`.
+    pub(crate) fn all(moment: Timestamp) -> Self {
+        Moments {
+            chosen: moment,
+            message: moment,
+            emoji: moment,
+            expiry: moment,
+        }
+    }
+
     fn note(&mut self, change: &StatusChange, moment: Timestamp) {
         fn note(noted: &mut Timestamp, is_changed: bool, moment: Timestamp) {
             if is_changed {
@@ -201,19 +211,38 @@ impl Profile {
         self.source = StatusSource::Known;
     }
 
-    /// The changes that were made to a profile that could not be read. A field that is empty may not have been changed
-    /// at all, so it is kept.
-    pub(crate) fn as_change_of_unread(&self) -> StatusChange {
+    /// The changes that were made to a profile that could not be read, each with its moment. A field that is empty may not
+    /// have been changed at all, so it is kept.
+    pub(crate) fn as_changes_of_unread(&self) -> Vec<(StatusChange, Timestamp)> {
         fn edit<T>(value: Option<T>) -> Edit<T> {
             value.map_or(Edit::Keep, Edit::Set)
         }
-        let status = &self.status;
-        StatusChange {
+        let (status, moments) = (&self.status, &self.moments);
+        let chosen = StatusChange {
             chosen: (self.source == StatusSource::Known).then_some(status.chosen),
+            ..StatusChange::default()
+        };
+        let message = StatusChange {
             message: edit(status.message.clone()),
+            ..StatusChange::default()
+        };
+        let emoji = StatusChange {
             emoji: edit(status.emoji.clone()),
+            ..StatusChange::default()
+        };
+        let expiry = StatusChange {
             expiry: edit(status.expires_at.map(Expiry::At)),
-        }
+            ..StatusChange::default()
+        };
+        // The end comes last: to hide removes it.
+        let changes = [
+            (chosen, moments.chosen),
+            (message, moments.message),
+            (emoji, moments.emoji),
+            (expiry, moments.expiry),
+        ];
+        let changes = changes.into_iter().filter(|(change, _)| !change.is_empty());
+        changes.collect()
     }
 
     /// The tombstone that replaces this profile when the user is erased: an empty profile with the next revision. Older
@@ -289,6 +318,10 @@ impl Profile {
         self.moments.note(change, moment);
         let is_different = self.choose(now, change);
         if !change.is_empty() {
+            if !self.status.chosen.hides() {
+                // Whoever chooses a status is not erased any more.
+                self.public_status = None;
+            }
             self.status.revision = moment.as_millis().max(revision + 1);
         }
         is_different
@@ -393,6 +426,27 @@ mod tests {
         let mut back = blank;
         assert!(back.choose(now, &change) && !back.is_blank());
         assert_eq!(back.shown_words().0.as_deref(), Some("secret"));
+    }
+
+    #[test]
+    fn a_choice_in_a_cluster_makes_a_revision_also_if_it_repeats_the_status() {
+        let now = Timestamp::from_millis(1_000_000);
+        let online = StatusChange::to(Chosen::Online);
+        let mut profile = Profile::new(UserId::new("ann").unwrap()).blank();
+        assert!(!profile.choose_at(now, now, &online));
+        assert_eq!(profile.status.revision, now.as_millis());
+        assert!(
+            !profile.is_blank(),
+            "whoever chooses is not erased any more"
+        );
+        assert!(!profile.choose_at(now, now, &online));
+        assert_eq!(profile.status.revision, now.as_millis() + 1);
+        assert!(!profile.choose_at(now, now, &StatusChange::default()));
+        assert_eq!(
+            profile.status.revision,
+            now.as_millis() + 1,
+            "that chooses nothing"
+        );
     }
 
     #[test]

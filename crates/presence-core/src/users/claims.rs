@@ -18,6 +18,8 @@ use crate::{DeviceId, Meta, Reason, Refusal, SessionId, Timestamp, Topic, UserId
 /// A connection that wants in.
 #[derive(Debug)]
 pub(super) struct Newcomer<A> {
+    /// When it came.
+    pub(super) since: Timestamp,
     /// The id for a new session, if no earlier one goes on.
     pub(super) session: SessionId,
     pub(super) device: DeviceId,
@@ -261,7 +263,14 @@ impl<A> Users<A> {
             return self.reconcile_as(now, id, origin, None, out);
         }
         user.note_cause(Cause::Client);
-        let connection = user.connect(now, newcomer.session, newcomer.device, false, out);
+        let connection = user.connect(
+            now,
+            newcomer.since,
+            newcomer.session,
+            newcomer.device,
+            false,
+            out,
+        );
         user.comes_from(connection.session, newcomer.origin);
         user.mark(newcomer.session, newcomer.fingerprint.as_ref());
         for workspace in newcomer.workspaces {

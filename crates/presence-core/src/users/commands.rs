@@ -69,6 +69,7 @@ impl<A> Users<A> {
                 fingerprint,
             } => {
                 let newcomer = Newcomer {
+                    since,
                     session,
                     device,
                     workspaces,
@@ -269,7 +270,11 @@ impl User {
 
     fn service_acted<A>(&mut self, session: SessionId, device: DeviceId, turn: Turn<'_, A>) {
         let Turn {
-            now, limits, out, ..
+            now,
+            since,
+            limits,
+            out,
+            ..
         } = turn;
         if let Some(members) = turn.members {
             self.take_over(now, Connection::of_service(session), members, out);
@@ -278,7 +283,7 @@ impl User {
         if let Some(session) = self.session(Connection::of_service(session)) {
             session.acted(now);
         } else if room {
-            self.connect(now, session, device, true, out);
+            self.connect(now, since, session, device, true, out);
         }
     }
 

@@ -10,9 +10,11 @@ use crate::history::{Cause, What};
 use crate::{DeviceId, Reason, SessionId, Timestamp, Timing, Topic};
 
 impl User {
+    /// Begins a session for a connection that came at `since`.
     pub(super) fn connect<A>(
         &mut self,
         now: Timestamp,
+        since: Timestamp,
         id: SessionId,
         device: DeviceId,
         by_service: bool,
@@ -20,7 +22,7 @@ impl User {
     ) -> Connection {
         self.record(now, Some(id), None, What::Began, out);
         let before = self.profile.status.chosen;
-        self.come_back(now);
+        self.come_back(now, since);
         let chosen = self.profile.status.chosen;
         if chosen != before {
             self.record(now, None, None, What::Chose(chosen), out);

@@ -236,9 +236,9 @@ impl<A> Users<A> {
         let (read, changes) = match read {
             // The node that changed the profile has not read the stored one (yet).
             Some((profile, true)) => {
-                let change = profile.as_change_of_unread();
+                let changes = profile.as_changes_of_unread();
                 out.push(Effect::Load);
-                (Some(profile), Some(vec![change]))
+                (Some(profile), Some(changes))
             }
             Some((profile, false)) => (Some(profile), None),
             None => (None, matches!(loaded, Loaded::Unread).then(Vec::new)),

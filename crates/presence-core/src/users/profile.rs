@@ -7,7 +7,7 @@ use super::shared::PENDING_MAX;
 use super::user::User;
 use crate::cluster::{Author, FencingToken};
 use crate::history::{Cause, What};
-use crate::{Chosen, Profile, StatusChange, Timestamp, Timing};
+use crate::{Chosen, Moments, Profile, StatusChange, Timestamp, Timing};
 
 /// What a choice of a status comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,20 +16,17 @@ pub(super) enum Choice {
     New,
     /// The status was like this already.
     Same,
-    /// It waited on this node, or was made while this node stood still, and another node has answered a choice since. That
-    /// one stays.
+    /// It waited on this node, or was made while this node stood still. Another node has answered a choice since, and
+    /// that choice stays.
     Overtaken,
 }
 
 impl User {
-    /// Sets a status of `offline` back to `online`, because the user has connected.
-    pub(super) fn come_back(&mut self, now: Timestamp) {
+    /// Sets a status of `offline` back to `online`, because the user has connected: that came at `since`, and `offline` stays
+    /// if it was chosen later.
+    pub(super) fn come_back(&mut self, now: Timestamp, since: Timestamp) {
         if self.profile.status.chosen == Chosen::Offline {
-            let back = StatusChange {
-                chosen: Some(Chosen::Online),
-                ..StatusChange::default()
-            };
-            self.choose_at(now, self.moment(now), &back);
+            self.choose(now, since, &StatusChange::to(Chosen::Online));
         }
     }
 
@@ -64,25 +61,27 @@ impl User {
             Some(moment) => self.profile.choose_at(now, moment, change),
             None => self.profile.choose(now, change),
         };
-        let mut changed = is_different || moment.is_some() && !change.is_empty();
+        // In a cluster a choice that repeats the status is stored, too.
+        let mut is_to_store = is_different || moment.is_some() && !change.is_empty();
+        let is_unread = self.unread.is_some();
         if let Some(changes) = &mut self.unread {
             // The stored profile may say the opposite, so this is a change even if nothing is different here.
             if change.chosen.is_some() {
                 self.profile.mark_known();
             }
-            changes.push(change.at(now));
+            changes.push((change.at(now), moment.unwrap_or(now)));
             if changes.len() > PENDING_MAX {
-                *changes = vec![self.profile.as_change_of_unread()];
+                *changes = self.profile.as_changes_of_unread();
             }
             self.profile.outdate(now);
-            changed = true;
+            is_to_store = true;
         }
-        if let Some(shared) = self.shared.as_mut().filter(|_| changed) {
+        if let Some(shared) = self.shared.as_mut().filter(|_| is_to_store) {
             shared.chose(&change.at(now), moment.unwrap_or(now), &self.profile.status);
         }
-        self.own_changed |= changed;
-        self.unsaved |= changed;
-        is_different || self.unread.is_some()
+        self.own_changed |= is_different || is_unread;
+        self.unsaved |= is_to_store;
+        is_different || is_unread
     }
 
     /// The moment of a choice that is made now, by the clock of the shared store, if there is one. It is later than any
@@ -127,9 +126,13 @@ impl User {
         self.profile.last_seen = self.profile.last_seen.max(before.last_seen);
         if !changes.is_empty() {
             let revision = self.profile.status.revision.max(before.status.revision);
-            for change in &changes {
-                match self.moment(now) {
-                    Some(moment) => self.profile.choose_at(now, moment, change),
+            for (change, moment) in &changes {
+                match &self.shared {
+                    // Another node may have stored a later choice meanwhile.
+                    Some(_) => {
+                        let change = self.profile.moments.newer(change, *moment);
+                        self.profile.choose_at(now, *moment, &change)
+                    }
                     None => self.profile.choose(now, change),
                 };
             }
@@ -142,7 +145,7 @@ impl User {
         self.own_changed = true;
         self.expire_status(now);
         if !self.sessions.is_empty() {
-            self.come_back(now);
+            self.come_back(now, now);
         }
     }
 
@@ -153,6 +156,8 @@ impl User {
         // Nobody's change that is still on its way may bring anything back.
         self.profile.outdate(now);
         if let Some(shared) = &mut self.shared {
+            // A choice that was made before and waits is overtaken.
+            self.profile.moments = Moments::all(shared.store_time(now));
             shared.erase();
         }
         self.own_changed = true;

@@ -9,7 +9,7 @@ use crate::cluster::{
     Author, Claimed, FencingToken, Field, Guard, Hold, Membership, Put, ReplicaChanges, Reply,
     Request, SessionRecord, Verdict,
 };
-use crate::{Profile, Reason, SessionId, Timestamp};
+use crate::{Moments, Profile, Reason, SessionId, Status, Timestamp};
 
 /// A profile that is to be kept, and the version of the map that has it.
 pub(super) type Saves = (Arc<Profile>, u64);
@@ -256,6 +256,7 @@ impl User {
         if shared.is_erasing {
             self.profile = stored.blank();
             self.profile.outdate(shared.store_time(now));
+            self.profile.moments = Moments::all(shared.store_time(now));
             is_different = true;
         } else if stored.is_blank() {
             // The user was erased meanwhile, so the changes from before are dropped.
@@ -278,7 +279,12 @@ impl User {
         if !self.profile.status.chosen.hides() {
             shared.hiding = Hiding::No;
         }
-        self.own_changed |= self.profile.status != before.status;
+        let revision = self.profile.status.revision;
+        let before = Status {
+            revision,
+            ..before.status
+        };
+        self.own_changed |= self.profile.status != before;
         self.write_places_again();
     }
 

@@ -13,11 +13,14 @@ use crate::cluster::{
     News, Op, Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot,
     Subject, Write,
 };
-use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Timing, Topic};
+use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 
 /// The number of status changes that wait for the store. With one more they are replaced by a single change
 /// with every field.
 pub(super) const PENDING_MAX: usize = 16;
+
+/// A choice that waited for longer than this counts as made when it came. Nodes know the time of the store much better.
+const WAITS_LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// What the shared store has of a user, and what it should have.
 #[derive(Debug, Default)]
@@ -69,7 +72,7 @@ struct LateChoices {
     until: Timestamp,
     /// Whether some wait until the user's map is read. These are handled when it is.
     is_waiting: bool,
-    /// The moment of them, by the store's clock.
+    /// As of when they count, by the store's clock.
     moment: Timestamp,
 }
 
@@ -180,8 +183,7 @@ impl Shared {
     pub(super) fn late_moment(&self, now: Timestamp, since: Timestamp) -> Option<Timestamp> {
         let late = self.late.as_ref();
         let late = late.filter(|it| it.is_waiting || now <= it.until);
-        // Clocks differ by less than that.
-        let has_waited = now.since(since) > Timing::AWAKE_AFTER;
+        let has_waited = now.since(since) > WAITS_LATE_AFTER;
         let waited = has_waited.then(|| self.store_time(since));
         let moment = late.map(|it| it.moment).into_iter().chain(waited).min()?;
         Some(moment.max(self.chosen_at + Duration::from_millis(1)))

@@ -23,9 +23,9 @@ pub(super) struct User {
     pub(super) unsaved: bool,
     /// What other nodes know of the user, where there are others.
     pub(super) shared: Option<Box<Shared>>,
-    /// The changes of the status since the user came, if no store could say what the profile is. They are applied when
-    /// it is read.
-    pub(super) unread: Option<Vec<StatusChange>>,
+    /// The changes of the status since the user came, each with its moment, if no store could say what the profile is. They
+    /// are applied when it is read.
+    pub(super) unread: Option<Vec<(StatusChange, Timestamp)>>,
     pub(super) entrance: Entrance,
     /// Whether the own view is different from the one that the owner was last told.
     pub(super) own_changed: bool,

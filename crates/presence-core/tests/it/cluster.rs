@@ -477,6 +477,23 @@ fn what_was_chosen_before_the_profile_could_be_read_goes_with_who_is_erased() {
 }
 
 #[test]
+fn a_choice_that_waited_does_not_bring_back_who_was_erased_meanwhile() {
+    check(
+        "
+     profiles have ann busy lunch
+     profiles hang for 1
+ 1s  1 ann says secret
+ 5s  2 ann is erased
+ 7s  profiles back
+25s  profiles sweep
+     profiles show
+     > profiles: ; waiting:
+40s  the store is empty
+",
+    );
+}
+
+#[test]
 fn only_who_was_not_seen_since_is_erased_for_that() {
     check(
         "
@@ -542,6 +559,8 @@ pub(crate) struct Stage {
     profiles_away: bool,
     /// Profiles can be saved, and are not read for now.
     profiles_slow: bool,
+    /// The node whose loads are not answered at all for now.
+    profiles_hang_for: Option<usize>,
     /// Who is to be loaded when they are back.
     unread: Vec<(usize, UserId)>,
     outbox: BTreeMap<UserId, u64>,
@@ -574,6 +593,7 @@ impl Stage {
             profiles: BTreeMap::new(),
             profiles_away: false,
             profiles_slow: false,
+            profiles_hang_for: None,
             unread: Vec::new(),
             outbox: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -623,8 +643,12 @@ impl Stage {
         match *what {
             ["away"] => self.profiles_away = true,
             ["slow"] => self.profiles_slow = true,
+            ["hang", "for", node] => {
+                self.profiles_hang_for = Some(node.parse::<usize>().unwrap() - 1);
+            }
             ["back"] => {
                 (self.profiles_away, self.profiles_slow) = (false, false);
+                self.profiles_hang_for = None;
                 for (node, user) in std::mem::take(&mut self.unread) {
                     self.load(node, user);
                 }
@@ -690,6 +714,9 @@ impl Stage {
     }
 
     fn load(&mut self, node: usize, user: UserId) {
+        if self.profiles_hang_for == Some(node) {
+            return self.unread.push((node, user));
+        }
         let input = match self.profiles_away || self.profiles_slow {
             true => {
                 self.unread.push((node, user.clone()));

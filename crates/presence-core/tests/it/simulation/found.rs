@@ -801,6 +801,50 @@ fn a_choice_that_waited_for_the_profile_does_not_undo_a_later_one() {
     );
 }
 
+/// Cat connected before she chose to be offline elsewhere, and her node hears of both later.
+#[test]
+fn a_connection_that_waited_does_not_end_an_offline_that_was_chosen_later() {
+    for seed in 0..20 {
+        holds(
+            seed,
+            [0, 0],
+            vec![
+                (19_890, What::NoDatabase { ms: 32_287 }),
+                (25_000, connect(CATS_WEB, 1)),
+                (25_067, choose(CAT, 1, Chosen::Invisible)),
+                (30_706, choose(CAT, 0, Chosen::Offline)),
+            ],
+        );
+    }
+}
+
+/// Node 0 cannot read her profile, and hears of the second choice before it can.
+#[test]
+fn a_choice_for_a_profile_that_cannot_be_read_does_not_undo_a_later_one() {
+    for seed in 0..10 {
+        holds(
+            seed,
+            [0, 0],
+            vec![
+                (1_000, What::WatchUser { node: 1, user: ANN }),
+                (10_000, What::NoDatabase { ms: 5_000 }),
+                (
+                    10_100,
+                    What::Cut {
+                        node: 0,
+                        server: None,
+                        ms: 20_000,
+                    },
+                ),
+                (11_000, connect(ANNS_TAB, 0)),
+                (14_000, What::NoDatabase { ms: 20_000 }),
+                (16_000, choose(ANN, 0, Chosen::Busy)),
+                (20_000, choose(ANN, 1, Chosen::Invisible)),
+            ],
+        );
+    }
+}
+
 /// Bob's choice through the sleeping node is overtaken, so nothing but his connection keeps him there.
 #[test]
 fn a_user_stays_while_more_is_read_about_them() {
