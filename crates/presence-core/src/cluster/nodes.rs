@@ -426,7 +426,8 @@ impl Nodes {
     }
 
     /// Removes the entries and leases of dead nodes. For each of them one living node is responsible, and only that
-    /// one does it.
+    /// one does it. If the store has no lease of the dead node, because it lost that or another node deleted it, the
+    /// responsible node may not know of the dead one. So whoever knows of it removes what there is.
     fn clean_up(
         &mut self,
         now: Timestamp,
@@ -445,10 +446,11 @@ impl Nodes {
                 .iter()
                 .nth((who.node % alive.len().max(1) as u64) as usize);
             let is_known = leases.nodes.iter().any(|it| it.who == who);
-            match reaper == Some(&self.me) {
-                true if is_gone && is_known => out.push(Effect::Forget(who)),
-                true if !is_gone => self.reap(who, out),
-                _ => {}
+            let is_mine = reaper == Some(&self.me);
+            if !is_gone && (is_mine || !is_known) {
+                self.reap(who, out);
+            } else if is_gone && is_mine && is_known {
+                out.push(Effect::Forget(who));
             }
         }
     }
