@@ -172,7 +172,7 @@ impl<V: StoredEntry> Replica<V> {
             self.remote.remove(&session);
             heard.changes.push((session, Err(Reason::Lost)));
             if token.owner == members.me().node && self.local.get(session).is_none() {
-                self.set_gone(now, session, token.epoch, Reason::Lost, members);
+                self.set_gone(now, session, token.epoch, (Reason::Lost, None), members);
             }
         }
         self.local.forget(now);
@@ -310,7 +310,7 @@ impl<V: StoredEntry> Replica<V> {
                 }
                 if token.owner == members.me().node && self.local.get(session).is_none() {
                     // If that node never writes it again, because it died, no other node removes this entry.
-                    self.set_gone(now, session, token.epoch, Reason::Replaced, members);
+                    self.set_gone(now, session, token.epoch, (Reason::Replaced, None), members);
                 }
                 continue;
             }
@@ -358,7 +358,7 @@ impl<V: StoredEntry> Replica<V> {
                 if self.remote.remove(&session).is_some() {
                     heard.changes.push((session, Err(Reason::Lost)));
                 }
-                return self.set_gone(now, session, token.epoch, Reason::Lost, members);
+                return self.set_gone(now, session, token.epoch, (Reason::Lost, None), members);
             }
             None => {}
         }

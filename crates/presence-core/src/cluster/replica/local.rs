@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Hold, Put, StoredEntry};
 use crate::cluster::{FencingToken, Field, Guard, Op, Record};
-use crate::{Reason, SessionId, Timestamp};
+use crate::{Reason, SessionId, Timestamp, UserId};
 
 /// One session of this node in one map: the state that the store should have, and how far that has got.
 #[derive(Debug)]
@@ -44,7 +44,12 @@ pub(super) enum Desired<V> {
         sending: Sending,
     },
     /// No entry: the session has ended, for this reason.
-    Gone { reason: Reason, removal: Removal },
+    Gone {
+        reason: Reason,
+        removal: Removal,
+        /// Whose session it was, in the map of a topic, until it is removed.
+        user: Option<UserId>,
+    },
 }
 
 /// Whether an operation waits to be sent, or for its answer.
@@ -111,6 +116,7 @@ impl<V> Desired<V> {
             Desired::Leave { reason, .. } | Desired::Gone { reason, .. } => Desired::Gone {
                 reason,
                 removal: Removal::Remembered(until),
+                user: None,
             },
         }
     }
@@ -147,6 +153,11 @@ impl<V> Local<V> {
     /// Whether the store was never sent anything of the session.
     pub(super) fn is_held(&self) -> bool {
         self.progress() == Some(Progress::Held)
+    }
+
+    /// Whether the entry must not be sent yet.
+    fn is_to_wait(&self) -> bool {
+        matches!(self.progress(), Some(Progress::Held | Progress::Void))
     }
 
     /// Whether the store has the entry.
@@ -265,6 +276,16 @@ impl<V: StoredEntry> Local<V> {
         value == entry && *profile == how.profile && (may_be_sent || how.hold == Hold::UntilNamed)
     }
 
+    /// Whose session it is, in the map of a topic.
+    pub(super) fn user(&self) -> Option<&UserId> {
+        match &self.desired {
+            Desired::Claim { value, .. }
+            | Desired::Entry { value, .. }
+            | Desired::Leave { value, .. } => value.user(),
+            Desired::Gone { user, .. } => user.as_ref(),
+        }
+    }
+
     /// The operation that brings the store to the desired state.
     fn op(&self, session: SessionId) -> Op {
         let (field, token) = (Field::Session(session), self.token);
@@ -293,6 +314,8 @@ pub(super) struct Locals<V> {
     each: BTreeMap<SessionId, Local<V>>,
     /// The sessions whose operations have to be sent: an index, so that no search is needed.
     due: BTreeSet<SessionId>,
+    /// The sessions whose entries must not be sent yet: an index, too.
+    waiting: BTreeSet<SessionId>,
 }
 
 impl<V> Default for Locals<V> {
@@ -300,6 +323,7 @@ impl<V> Default for Locals<V> {
         Locals {
             each: BTreeMap::new(),
             due: BTreeSet::new(),
+            waiting: BTreeSet::new(),
         }
     }
 }
@@ -324,12 +348,13 @@ impl<V> Locals<V> {
     }
 
     pub(super) fn set(&mut self, session: SessionId, local: Local<V>) {
-        index(&mut self.due, session, &local);
         self.each.insert(session, local);
+        self.index(session);
     }
 
     pub(super) fn remove(&mut self, session: SessionId) -> Option<Local<V>> {
         self.due.remove(&session);
+        self.waiting.remove(&session);
         self.each.remove(&session)
     }
 
@@ -339,21 +364,32 @@ impl<V> Locals<V> {
         session: SessionId,
         f: impl FnOnce(&mut Local<V>) -> T,
     ) -> Option<T> {
-        let local = self.each.get_mut(&session)?;
-        let result = f(local);
-        index(&mut self.due, session, local);
+        let result = f(self.each.get_mut(&session)?);
+        self.index(session);
         Some(result)
     }
 
     /// Changes each of them with `f`.
     pub(super) fn change_all(&mut self, mut f: impl FnMut(SessionId, &mut Local<V>)) {
+        let mut changed = Vec::new();
         for (session, local) in &mut self.each {
-            let was_due = local.is_due();
+            let before = (local.is_due(), local.is_to_wait());
             f(*session, local);
-            if local.is_due() != was_due {
-                index(&mut self.due, *session, local);
+            if (local.is_due(), local.is_to_wait()) != before {
+                changed.push(*session);
             }
         }
+        changed.into_iter().for_each(|it| self.index(it));
+    }
+
+    fn index(&mut self, session: SessionId) {
+        let local = self.each.get(&session);
+        let set = |index: &mut BTreeSet<SessionId>, is_in: bool| match is_in {
+            true => index.insert(session),
+            false => index.remove(&session),
+        };
+        set(&mut self.due, local.is_some_and(Local::is_due));
+        set(&mut self.waiting, local.is_some_and(Local::is_to_wait));
     }
 
     /// Forgets removals that were remembered until `now`.
@@ -362,32 +398,43 @@ impl<V> Locals<V> {
         self.each.retain(|_, it| !is_over(it));
     }
 
-    /// Asserts what must hold after every input: exactly those are in the index that have to be sent.
+    /// Asserts what must hold after every input: exactly those are in an index that belong there.
     #[cfg(debug_assertions)]
     pub(super) fn assert_invariants(&self) {
         for (session, local) in &self.each {
             assert_eq!(local.is_due(), self.due.contains(session), "{session}");
+            let is_waiting = self.waiting.contains(session);
+            assert_eq!(local.is_to_wait(), is_waiting, "{session}");
         }
-        assert!(self.due.iter().all(|it| self.each.contains_key(it)));
+        let mut indexed = self.due.iter().chain(&self.waiting);
+        assert!(indexed.all(|it| self.each.contains_key(it)));
     }
 }
 
 impl<V: StoredEntry> Locals<V> {
     /// Takes the operations that have to be sent, each with its session and its token.
+    ///
+    /// The removal of an entry waits for an entry of the same user that must not be sent yet: both go together. Otherwise
+    /// other nodes would see the user leave, and come back.
     pub(super) fn take_due(&mut self) -> Vec<(SessionId, FencingToken, Op)> {
-        let due = std::mem::take(&mut self.due).into_iter();
-        let sent = due.filter_map(|session| {
-            let local = self.each.get_mut(&session)?;
+        let waiting = self.waiting.iter().filter_map(|it| self.each.get(it));
+        let waiting: BTreeSet<UserId> = waiting.filter_map(Local::user).cloned().collect();
+        let mut sent = Vec::new();
+        self.due.retain(|session| {
+            let Some(local) = self.each.get_mut(session) else {
+                return false;
+            };
+            if let Desired::Gone {
+                user: Some(user), ..
+            } = &local.desired
+                && waiting.contains(user)
+            {
+                return true;
+            }
             local.mark_sent();
-            Some((session, local.token, local.op(session)))
+            sent.push((*session, local.token, local.op(*session)));
+            false
         });
-        sent.collect()
+        sent
     }
-}
-
-fn index<V>(due: &mut BTreeSet<SessionId>, session: SessionId, local: &Local<V>) {
-    match local.is_due() {
-        true => due.insert(session),
-        false => due.remove(&session),
-    };
 }

@@ -24,7 +24,7 @@ pub(crate) use self::remote::HOLD_AFTER_MOVE;
 use self::remote::{Missing, Remote};
 use self::sync::{SyncState, When};
 use super::{FencingToken, Guard, Membership, Record, Request, SessionRecord, Subject};
-use crate::{Member, Reason, SessionId, Timestamp};
+use crate::{Member, Reason, SessionId, Timestamp, UserId};
 
 /// How long a removal is remembered, because a server that takes over may have missed it and still have the entry.
 const REMEMBERED: Duration = Duration::from_secs(20);
@@ -35,6 +35,9 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(crate) trait StoredEntry: Clone + PartialEq {
     fn to_record(&self) -> Record;
     fn of_record(record: Record) -> Option<Self>;
+
+    /// Whose entry it is, in a map with entries of several users.
+    fn user(&self) -> Option<&UserId>;
 }
 
 impl StoredEntry for Arc<Member> {
@@ -48,6 +51,10 @@ impl StoredEntry for Arc<Member> {
             Record::Session(_) | Record::Profile(_) => None,
         }
     }
+
+    fn user(&self) -> Option<&UserId> {
+        Some(&self.user)
+    }
 }
 
 impl StoredEntry for Arc<SessionRecord> {
@@ -60,6 +67,10 @@ impl StoredEntry for Arc<SessionRecord> {
             Record::Session(session) => Some(session),
             Record::Member(_) | Record::Profile(_) => None,
         }
+    }
+
+    fn user(&self) -> Option<&UserId> {
+        None
     }
 }
 
@@ -326,7 +337,8 @@ impl<V: StoredEntry> Replica<V> {
             self.local.remove(session);
             return true;
         }
-        self.set_gone(now, session, local.token.epoch, reason, members);
+        let user = local.user().cloned();
+        self.set_gone(now, session, local.token.epoch, (reason, user), members);
         true
     }
 
@@ -346,7 +358,7 @@ impl<V: StoredEntry> Replica<V> {
             return false;
         };
         self.remote.remove(&session);
-        self.set_gone(now, session, epoch, reason, members);
+        self.set_gone(now, session, epoch, (reason, None), members);
         true
     }
 
@@ -522,12 +534,14 @@ impl<V: StoredEntry> Replica<V> {
         self.next_token(now, epoch, members)
     }
 
+    /// Has the entry of a session removed, for a reason. In the map of a topic the user says with which entries the
+    /// removal may have to wait.
     fn set_gone(
         &mut self,
         now: Timestamp,
         session: SessionId,
         epoch: u64,
-        reason: Reason,
+        (reason, user): (Reason, Option<UserId>),
         members: &Membership,
     ) {
         let local = Local {
@@ -535,6 +549,7 @@ impl<V: StoredEntry> Replica<V> {
             desired: Desired::Gone {
                 reason,
                 removal: Removal::Sending(Sending::Due),
+                user,
             },
         };
         self.local.set(session, local);
