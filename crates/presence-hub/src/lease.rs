@@ -137,7 +137,7 @@ impl<T: Topics> Leasing<T> {
             self.nodes.expire(self.clock.now(), &mut effects);
             // Set before the effects are performed, or what the shards write then would be refused.
             let (until, at_store) = (self.nodes.holds_until(), self.nodes.holds_until_at_store());
-            self.holding.until(until, at_store);
+            self.holding.until(self.nodes.me(), until, at_store);
             self.holding
                 .answers_for(self.nodes.partitions(self.clock.now()).collect());
             for effect in effects {

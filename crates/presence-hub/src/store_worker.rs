@@ -154,37 +154,45 @@ impl<T: Topics> StoreWorker<T> {
         let Some(queue) = self.queues.get_mut(&partition) else {
             return;
         };
+        let now = self.clock.now();
         let mut refused = Vec::new();
         if !queue.is_writing && !queue.writes.is_empty() {
             let rest = queue.writes.split_off(queue.writes.len().min(BATCH_MAX));
-            let mut writes = std::mem::replace(&mut queue.writes, rest);
-            if self.holding.is_held(self.clock.now()) {
-                let until = self.holding.deadline();
-                writes.iter_mut().for_each(|it| it.until = Some(until));
+            let batch = std::mem::replace(&mut queue.writes, rest);
+            let mut writes = Vec::with_capacity(batch.len());
+            for mut write in batch {
+                write.until = self.holding.deadline(write.by, now);
+                match write.until {
+                    Some(_) => writes.push(write),
+                    None => refused.push(write),
+                }
+            }
+            if !writes.is_empty() {
                 queue.is_writing = true;
                 Counters::add(&self.counters.shared_writes, writes.len());
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
                 self.in_flight
                     .push(Box::pin(write(partition, store, writes, holding, counters)));
-            } else {
-                refused = writes;
             }
         }
         let mut unhidden = Vec::new();
         if !queue.is_hiding && !queue.hides.is_empty() {
-            let mut hides = queue.next_hides();
-            if self.holding.is_held(self.clock.now()) {
-                let until = self.holding.deadline();
-                hides.iter_mut().for_each(|(_, it)| it.until = Some(until));
+            let mut hides = Vec::new();
+            for (user, mut write) in queue.next_hides() {
+                write.until = self.holding.deadline(write.by, now);
+                match write.until {
+                    Some(_) => hides.push((user, write)),
+                    None => unhidden.push((user, write)),
+                }
+            }
+            if !hides.is_empty() {
                 queue.is_hiding = true;
                 Counters::add(&self.counters.shared_writes, hides.len());
                 let (store, counters) = (self.store.clone(), self.counters.clone());
                 let holding = self.holding.clone();
                 self.in_flight
                     .push(Box::pin(hide(partition, store, hides, holding, counters)));
-            } else {
-                unhidden = hides;
             }
         }
         if !queue.is_opening && !queue.map_requests.is_empty() {

@@ -259,7 +259,7 @@ impl Hub {
         hub.inquirer = (hub.inquirer).of_cluster(store.clone(), who, hub_link, holding.seen());
         hub.tasks.spawn(explain::follow(store.clone(), me));
         let until = clock.now() + Timing::LEASE;
-        holding.until(until, first.map_or(until, |it| it.now + Timing::LEASE));
+        holding.until(me, until, first.map_or(until, |it| it.now + Timing::LEASE));
         hub.partitions = Some(holding.partitions());
         hub.leases = Some(holding.seen());
         let store_worker = StoreWorker::new(
