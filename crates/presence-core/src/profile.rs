@@ -41,7 +41,13 @@ impl Moments {
         note(&mut self.chosen, change.chosen.is_some(), moment);
         note(&mut self.message, change.message != Edit::Keep, moment);
         note(&mut self.emoji, change.emoji != Edit::Keep, moment);
-        note(&mut self.expiry, change.expiry != Edit::Keep, moment);
+        // Who hides removes the end of the status before.
+        let hides = change.chosen.is_some_and(Chosen::hides);
+        note(
+            &mut self.expiry,
+            hides || change.expiry != Edit::Keep,
+            moment,
+        );
     }
 
     /// The part of `change` that still counts, if it was chosen at `moment`: fields that were chosen later
