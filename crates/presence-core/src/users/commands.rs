@@ -154,7 +154,7 @@ impl<A> Users<A> {
         // This node tells of sessions that ended here, and of users who appear here.
         let origin = match outcome.appears || !outcome.left.is_empty() {
             true => Origin::Local,
-            false => user.remote_origin(),
+            false => user.remote_origin(members),
         };
         let mut taken = outcome.taken;
         taken.retain(|(session, token)| !user.insists(*session, *token));

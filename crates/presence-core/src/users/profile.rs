@@ -23,11 +23,26 @@ pub(super) enum Choice {
 
 impl User {
     /// Sets a status of `offline` back to `online`, because the user has connected: that came at `since`, and `offline` stays
-    /// if it was chosen later.
+    /// if it was chosen later. This is no choice of the user: it counts as made just after `offline`, so that whatever
+    /// else they have chosen through another node since stays.
     pub(super) fn come_back(&mut self, now: Timestamp, since: Timestamp) {
-        if self.profile.status.chosen == Chosen::Offline {
-            self.choose(now, since, &StatusChange::to(Chosen::Online));
+        if self.profile.status.chosen != Chosen::Offline {
+            return;
         }
+        // The database does not have the moment, but the revision is at least that.
+        let offline_at = match self.profile.moments.chosen {
+            unknown if unknown == Timestamp::default() => {
+                Timestamp::from_millis(self.profile.status.revision)
+            }
+            known => known,
+        };
+        let shared = self.shared.as_ref();
+        let late = shared.and_then(|it| it.late_since(now, since));
+        if late.is_some_and(|it| it <= offline_at) {
+            return;
+        }
+        let moment = shared.map(|_| offline_at + Duration::from_millis(1));
+        self.choose_at(now, moment, &StatusChange::to(Chosen::Online));
     }
 
     /// Applies a change of the status that came at `since`, unless it is overtaken.
@@ -73,7 +88,8 @@ impl User {
             if changes.len() > PENDING_MAX {
                 *changes = self.profile.as_changes_of_unread();
             }
-            self.profile.outdate(now);
+            let time = self.shared.as_ref().map_or(now, |it| it.store_time(now));
+            self.profile.outdate(time);
             is_to_store = true;
         }
         if let Some(shared) = self.shared.as_mut().filter(|_| is_to_store) {
@@ -145,7 +161,8 @@ impl User {
         self.own_changed = true;
         self.expire_status(now);
         if !self.sessions.is_empty() {
-            self.come_back(now, now);
+            let since = self.sessions.iter().map(|it| it.connected_at).max();
+            self.come_back(now, since.unwrap_or(now));
         }
     }
 
@@ -153,12 +170,13 @@ impl User {
     pub(super) fn erase(&mut self, now: Timestamp) {
         self.profile = self.profile.blank();
         self.unread = None;
+        let time = self.shared.as_ref().map_or(now, |it| it.store_time(now));
         // Nobody's change that is still on its way may bring anything back.
-        self.profile.outdate(now);
+        self.profile.outdate(time);
         if let Some(shared) = &mut self.shared {
             // A choice that was made before and waits is overtaken.
-            self.profile.moments = Moments::all(shared.store_time(now));
-            shared.erase();
+            self.profile.moments = Moments::all(time);
+            shared.erase(time);
         }
         self.own_changed = true;
         self.unsaved = true;

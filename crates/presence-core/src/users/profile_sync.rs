@@ -227,7 +227,7 @@ impl User {
             return self.learn(now, Some(stored.clone()));
         }
         let is_based_on_it = known == Some(token) || token.author() == Author::Unread;
-        let has_changes = shared.has_pending() || shared.is_erasing;
+        let has_changes = shared.has_pending() || shared.erasing.is_some();
         if mine >= token && (is_based_on_it || !has_changes) {
             if !self.profile.is_blank() {
                 // Two nodes may have made the same revision, when a status ended. The other may have seen them later.
@@ -253,10 +253,11 @@ impl User {
         shared.author = token.author();
         shared.is_authored = false;
         let mut is_different = false;
-        if shared.is_erasing {
+        if let Some(erased_at) = shared.erasing {
             self.profile = stored.blank();
             self.profile.outdate(shared.store_time(now));
-            self.profile.moments = Moments::all(shared.store_time(now));
+            // What was chosen here since stays.
+            self.profile.moments = Moments::all(erased_at);
             is_different = true;
         } else if stored.is_blank() {
             // The user was erased meanwhile, so the changes from before are dropped.

@@ -35,9 +35,9 @@ pub(super) struct Shared {
     /// Whether this node becomes the author of the profile's revision with the next write.
     pub(super) is_authored: bool,
     pub(super) profile: Putting,
-    /// Whether the user was erased here: other nodes' changes of the profile are dropped until the store
+    /// When the user was erased here, by the store's clock: other nodes' changes of the profile are dropped until the store
     /// has the tombstone.
-    pub(super) is_erasing: bool,
+    pub(super) erasing: Option<Timestamp>,
     /// Whether the store is known to have no profile of the user.
     pub(super) lacks_profile: bool,
     /// The token of the profile that the store has removed. A new profile has to have a greater one.
@@ -181,12 +181,17 @@ impl Shared {
     /// The moment of a choice that came at `since` and is handled now, if it is late: it may have been made while this node
     /// stood still, or has waited for longer than clocks differ. It is later than the last choice that was made here.
     pub(super) fn late_moment(&self, now: Timestamp, since: Timestamp) -> Option<Timestamp> {
+        let moment = self.late_since(now, since)?;
+        Some(moment.max(self.chosen_at + Duration::from_millis(1)))
+    }
+
+    /// As of when something counts that came at `since` and is handled now, if it is late.
+    pub(super) fn late_since(&self, now: Timestamp, since: Timestamp) -> Option<Timestamp> {
         let late = self.late.as_ref();
         let late = late.filter(|it| it.is_waiting || now <= it.until);
         let has_waited = now.since(since) > WAITS_LATE_AFTER;
         let waited = has_waited.then(|| self.store_time(since));
-        let moment = late.map(|it| it.moment).into_iter().chain(waited).min()?;
-        Some(moment.max(self.chosen_at + Duration::from_millis(1)))
+        late.map(|it| it.moment).into_iter().chain(waited).min()
     }
 
     pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Arc<SessionRecord>> {
@@ -244,9 +249,9 @@ impl Shared {
         self.authored();
     }
 
-    /// Notes that the profile was erased on this node. Changes from before are dropped.
-    pub(super) fn erase(&mut self) {
-        self.is_erasing = true;
+    /// Notes that the profile was erased on this node at `moment`, by the store's clock. Changes from before are dropped.
+    pub(super) fn erase(&mut self, moment: Timestamp) {
+        self.erasing = Some(moment);
         self.pending.clear();
         if let Putting::UnderWay(it) = &mut self.profile {
             it.changes = 0;
@@ -396,7 +401,7 @@ impl Shared {
         }
         self.lacks_profile = put.profile.is_none();
         self.known = put.profile.is_some().then_some(put.token);
-        self.is_erasing &= put.again;
+        self.erasing = self.erasing.filter(|_| put.again);
         self.pending.drain(..put.changes.min(self.pending.len()));
         if put
             .profile

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::session::{RosterEntry, Share};
 use super::user::{Kinds, User};
 use super::{Audience, Effect};
+use crate::cluster::Membership;
 use crate::history::What;
 use crate::status::Here;
 use crate::{
@@ -35,12 +36,16 @@ impl User {
         self.show(now, Origin::REMOTE, out);
     }
 
-    /// The origin of what the map of the user says, with what was missed while it was read.
-    pub(super) fn remote_origin(&mut self) -> Origin {
+    /// The origin of what the map of the user says, with what was missed while it was read: once nothing is left of the
+    /// nodes that died.
+    pub(super) fn remote_origin(&mut self, members: &Membership) -> Origin {
         let shared = self.shared.as_mut();
-        let orphaned_at = shared.and_then(|it| match it.replica.is_behind() {
-            true => None,
-            false => it.orphaned_at.take(),
+        let orphaned_at = shared.and_then(|it| {
+            let mut others = it.replica.others();
+            match others.any(|(_, token, _)| members.is_lost(token.incarnation())) {
+                true => None,
+                false => it.orphaned_at.take(),
+            }
         });
         Origin::Remote { orphaned_at }
     }
@@ -112,7 +117,9 @@ impl User {
             let seen = match origin {
                 Origin::Local if gone => Some(self.last_alive),
                 Origin::Local => Some(now),
-                Origin::Remote { orphaned_at } => orphaned_at.filter(|_| was_shown),
+                Origin::Remote { orphaned_at } => {
+                    orphaned_at.filter(|_| was_shown && !self.profile.is_blank())
+                }
             };
             if seen.is_some() {
                 // Never back: of two records, the one that was seen later counts, whatever the clock of this node says.
