@@ -493,6 +493,92 @@ fn a_choice_that_waited_does_not_bring_back_who_was_erased_meanwhile() {
     );
 }
 
+/// Node 3 slept while node 1 died and Ann was erased. It must not write a last-seen time into her tombstone.
+#[test]
+fn who_was_erased_while_a_node_slept_is_not_seen_again_when_another_died() {
+    check(
+        "
+ 0s  1 ann/web connects
+     3 ann/phone connects
+20s  1 dies
+30s  3 ann is deaf
+31s  2 ann is erased
+33s  3 ann wakes
+38s  .
+39s  3 ann hears again
+     > 3 ann/phone@0 closed: kicked
+50s  profiles sweep
+     profiles show
+     > profiles: ; waiting:
+",
+    );
+}
+
+/// She connected first, and node 1 hears of her choice before it can read her profile.
+#[test]
+fn an_offline_that_was_chosen_after_a_connection_stays_when_the_profile_is_read() {
+    check(
+        "
+     profiles have ann online lunch
+ 0s  2 ann is watched
+     profiles away
+ 1s  1 ann/web connects
+ 5s  2 ann chooses offline
+ 9s  profiles back
+     profiles sweep
+     profiles show
+     > profiles: ann offline (lunch) seen; waiting:
+",
+    );
+}
+
+/// Node 3 hears that node 1 died while it reads, and that read fails.
+#[test]
+fn who_was_on_a_node_that_died_was_last_seen_when_they_were_last_heard() {
+    let mut stage = Stage::new();
+    stage.play("0s 3 ann is watched");
+    stage.play("0s 1 ann/web connects");
+    stage.play("20s 1 ann/web is heard");
+    stage.play("21s 1 ann/web reports");
+    let seen = |stage: &Stage| {
+        let all = &stage.profiles;
+        let it = all.get(&UserId::new("ann").unwrap());
+        it.and_then(|it| it.last_seen)
+            .map(|it| it.since(Timestamp::from_millis(START)))
+    };
+    stage.play("23s 1 dies");
+    stage.play("30s 3 ann is deaf");
+    stage.play("33s 3 ann wakes");
+    stage.play("40s .");
+    stage.play("40s 3 ann is cut");
+    stage.play("40s 3 ann hears again");
+    stage.play("40s 3 ann is healed");
+    stage.play("50s .");
+    let seen = seen(&stage);
+    assert!(seen >= Some(Duration::from_secs(20)), "{seen:?}");
+}
+
+/// The end of a choice that is overtaken must not end the later hiding.
+#[test]
+fn the_end_of_an_overtaken_status_does_not_show_who_hides_since() {
+    check(
+        "
+ 0s  3 eve watches room:1
+     > 3 room:1 []
+     1 ann/web connects
+     1 ann/web joins room:1
+     > 3 room:1 +ann online
+     2 ann/phone connects
+10s  1 ann is cut
+11s  1 ann chooses busy for 20s
+13s  2 ann chooses invisible
+     > 3 room:1 -ann left
+15s  1 ann is healed
+40s  .
+",
+    );
+}
+
 #[test]
 fn only_who_was_not_seen_since_is_erased_for_that() {
     check(
@@ -561,6 +647,11 @@ pub(crate) struct Stage {
     profiles_slow: bool,
     /// The node whose loads are not answered at all for now.
     profiles_hang_for: Option<usize>,
+    /// The node that gets no answers to reads and hears nothing for now.
+    deaf: Option<usize>,
+    hung: Vec<(usize, Request)>,
+    /// The node that cannot reach the store.
+    cut_off: Option<usize>,
     /// Who is to be loaded when they are back.
     unread: Vec<(usize, UserId)>,
     outbox: BTreeMap<UserId, u64>,
@@ -594,6 +685,9 @@ impl Stage {
             profiles_away: false,
             profiles_slow: false,
             profiles_hang_for: None,
+            deaf: None,
+            hung: Vec::new(),
+            cut_off: None,
             unread: Vec::new(),
             outbox: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -762,6 +856,29 @@ impl Stage {
                 self.nodes[node] = None;
                 return self.followers.retain(|(it, _)| *it != node);
             }
+            ["is", "deaf"] => return self.deaf = Some(node),
+            ["hears", "again"] => {
+                self.deaf = None;
+                for (node, request) in std::mem::take(&mut self.hung) {
+                    self.ask(node, request);
+                }
+                return;
+            }
+            ["is", "watched"] => users::Input::Watched {
+                watcher: SessionId::from_u128(1001),
+                reply_to,
+            },
+            ["reports"] => users::Input::Reported {
+                by: by.unwrap(),
+                activity: users::Activity::Hidden,
+                reply_to,
+            },
+            ["is", "cut"] => return self.cut_off = Some(node),
+            ["is", "healed"] => return self.cut_off = None,
+            ["wakes"] => {
+                let since = Timestamp::from_millis(self.now.as_millis() - 5_000);
+                return self.tell(node, Input::Woke { since });
+            }
             ["watches", topic] => {
                 return self.tell(
                     node,
@@ -820,6 +937,17 @@ impl Stage {
             ["says", words] => users::Input::Chose {
                 change: StatusChange {
                     message: Edit::Set(words.into()),
+                    ..StatusChange::default()
+                },
+                by: Cause::Client,
+                reply_to,
+            },
+            ["chooses", chosen, "for", secs] => users::Input::Chose {
+                change: StatusChange {
+                    chosen: Some(chosen_of(chosen)),
+                    expiry: Edit::Set(presence_core::Expiry::After(Duration::from_secs(
+                        secs.strip_suffix('s').unwrap().parse().unwrap(),
+                    ))),
                     ..StatusChange::default()
                 },
                 by: Cause::Client,
@@ -954,16 +1082,20 @@ impl Stage {
 
     fn ask(&mut self, node: usize, request: Request) {
         let subject = request.subject().clone();
+        if self.deaf == Some(node) && matches!(request, Request::Read { .. }) {
+            return self.hung.push((node, request));
+        }
+        let is_away = self.store_away || self.cut_off == Some(node);
         let reply = match request {
             Request::Open { ask, .. }
             | Request::Read { ask, .. }
             | Request::PaddedRead { ask, .. }
-                if self.store_away =>
+                if is_away =>
             {
                 let snapshot = None;
                 Reply::Read { ask, snapshot }
             }
-            Request::Write(_) if self.store_away => Reply::Written(None),
+            Request::Write(_) if is_away => Reply::Written(None),
             Request::Open { ask, .. } | Request::Read { ask, .. } => {
                 self.followers.insert((node, subject.clone()));
                 let map = self.maps.entry(subject.clone()).or_default();
@@ -1032,6 +1164,9 @@ impl Stage {
 
     fn publish(&mut self, subject: &Subject, reply: &Reply) {
         for node in 0..self.nodes.len() {
+            if self.deaf == Some(node) || self.cut_off == Some(node) {
+                continue;
+            }
             if self.followers.contains(&(node, subject.clone())) {
                 self.tell(node, Input::Stored(subject.clone(), reply.clone()));
             }
@@ -1073,6 +1208,7 @@ fn chosen_of(word: &str) -> Chosen {
     match word {
         "online" => Chosen::Online,
         "busy" => Chosen::Busy,
+        "offline" => Chosen::Offline,
         "invisible" => Chosen::Invisible,
         other => panic!("nobody chooses {other}"),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use presence_core::history::Cause;
 use presence_core::{Chosen, Edit, Expiry, StatusChange, Watching, node, rosters, users};
 
-use super::client::user_id;
+use super::client::{Client, user_id};
 use super::script::{CLIENTS, ROOMS, What};
 use super::truth::{PROFILE, Said, Sure};
 use super::view::{PublicViewCheck, View};
@@ -59,11 +59,15 @@ impl World<'_> {
                 lasts_ms,
             } => self.choose(user, node, chosen, lasts_ms),
             What::Kick { user, node } => self.kick(user, node),
+            What::Erase { user, node } => self.erase(user, node),
             // The service would not wait for so long.
             What::Act { node, .. } if self.nodes[node].sleeps_until > self.now => {}
             What::Act { user, node, room } => {
                 let client = CLIENTS.len() + user;
                 let at = self.now + 5;
+                let said = self.said[user].iter_mut();
+                said.for_each(|it| it.may_come_back(self.now));
+                self.refresh(user, true, SEEN_MS);
                 self.post(node, at, ToNode::Serve { client, room });
             }
             What::Watch { node, topic } => self.toggle_watch(node, topic),
@@ -98,13 +102,14 @@ impl World<'_> {
             let end = self.now + ms;
             (end.saturating_sub(skew), end + skew + SEEN_MS)
         });
-        self.said[user].push(Said {
-            chosen,
-            message: message.clone(),
-            at: self.now,
-            confirmed_at: None,
-            ends,
-        });
+        let mut new = Said::new(chosen, message.clone(), self.now);
+        new.ends = ends;
+        let is_coming = |it: &Client| it.socket.as_ref().is_some_and(|it| !it.is_open);
+        let mut its = self.clients.iter().filter(|it| it.user == user);
+        if its.any(is_coming) {
+            new.may_come_back(self.now);
+        }
+        self.said[user].push(new);
         self.refresh(user, true, SEEN_MS);
         if let Some((may_end, end)) = ends {
             self.at(may_end, Event::Over(user));
@@ -133,6 +138,35 @@ impl World<'_> {
         if !self.nodes[node].is_accepting || self.nodes[node].sleeps_until > self.now {
             return;
         }
+        self.throw_out(user);
+        let reply_to = Some(self.reply_to(Asked::Other));
+        let input = node::Input::User(user_id(user), users::Input::Kicked { reply_to });
+        self.post(node, self.now, ToNode::Input(input));
+    }
+
+    /// Nothing is kept of the user, so their status is what it is for whoever is new.
+    fn erase(&mut self, user: usize, node: usize) {
+        if !self.nodes[node].is_accepting || self.nodes[node].sleeps_until > self.now {
+            return;
+        }
+        self.throw_out(user);
+        let said = self.said[user].len();
+        self.said[user].push(Said {
+            is_erasure: true,
+            ..Said::new(Chosen::Online, None, self.now)
+        });
+        self.refresh(user, true, SEEN_MS);
+        let reply_to = Some(self.reply_to(Asked::Choose { user, said }));
+        let input = users::Input::Erased {
+            unseen_since: None,
+            reply_to,
+        };
+        let input = node::Input::User(user_id(user), input);
+        self.post(node, self.now, ToNode::Input(input));
+    }
+
+    /// A user may be shown leaving now, and whatever a service did for them is over.
+    fn throw_out(&mut self, user: usize) {
         self.kicked_at[user] = Some(self.now);
         for spot in &mut self.spots[user] {
             spot.excuse(self.now + 5_000);
@@ -141,9 +175,6 @@ impl World<'_> {
         let service = CLIENTS.len() + user;
         self.drop_socket(service, true, SERVICE_TTL_MS + SEEN_MS);
         self.clients[service].joined = [false; ROOMS];
-        let reply_to = Some(self.reply_to(Asked::Other));
-        let input = node::Input::User(user_id(user), users::Input::Kicked { reply_to });
-        self.post(node, self.now, ToNode::Input(input));
     }
 
     fn toggle_watch(&mut self, node: usize, spot: usize) {

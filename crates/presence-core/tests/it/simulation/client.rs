@@ -5,7 +5,7 @@ use presence_core::{DeviceId, Reason, SessionId, UserId};
 
 use super::script::{CLIENTS, ROOMS, USERS};
 use super::truth::GRACE_MS;
-use super::world::{Event, LAPSES_LATE_MS, PROOF_MS, SEEN_MS, Said_, ToClient, ToNode, World, log};
+use super::world::{Event, LAPSES_LATE_MS, SEEN_MS, Said_, ToClient, ToNode, World, log};
 
 /// A server pings each connection so often, and waits so long for the answer.
 const PING_MS: u64 = 25_000;
@@ -27,6 +27,8 @@ pub(super) struct Client {
     pub(super) joined: [bool; ROOMS],
     pub(super) activity: Activity,
     pub(super) attempts: u64,
+    /// When it last began to connect.
+    pub(super) tried_at: u64,
     /// When it last lost a connection.
     pub(super) off_at: u64,
 }
@@ -51,6 +53,7 @@ pub(super) fn all() -> Vec<Client> {
         joined: [false; ROOMS],
         activity: Activity::Active,
         attempts: 0,
+        tried_at: 0,
         off_at: 0,
     };
     let tabs = CLIENTS.into_iter().map(client);
@@ -121,8 +124,13 @@ impl World<'_> {
         let latency_ms = self.chance.within(1..15);
         // If the store does not say whether it grants the session, a new one begins, even if the client is gone by then.
         self.gaps[self.clients[client].user].push((self.now, self.now));
+        let user = self.clients[client].user;
+        let said = self.said[user].iter_mut();
+        said.for_each(|it| it.may_come_back(self.now));
+        self.refresh(user, true, SEEN_MS);
         let it = &mut self.clients[client];
         it.attempts += 1;
+        it.tried_at = self.now;
         it.socket = Some(Socket {
             id: self.sockets,
             node,
@@ -160,8 +168,8 @@ impl World<'_> {
     /// The client has no connection any more.
     pub(super) fn drop_socket(&mut self, client: usize, is_clean: bool, bound_ms: u64) {
         // Where somebody may have been cut off from the store, it is waited for them.
-        let is_proven_late = bound_ms > SEEN_MS && self.was_in_trouble();
-        let bound_ms = bound_ms + if is_proven_late { PROOF_MS } else { 0 };
+        let is_proven = bound_ms > SEEN_MS;
+        let bound_ms = bound_ms + if is_proven { self.proof_ms() } else { 0 };
         let it = &mut self.clients[client];
         // One that was not told yet that it is in may be in.
         if it.socket.take().is_some() {
@@ -169,6 +177,18 @@ impl World<'_> {
             let user = it.user;
             self.refresh(user, is_clean, bound_ms);
         }
+    }
+
+    /// Whether another client of the user is in the room through another node, or was a moment ago.
+    fn is_elsewhere(&self, client: usize, room: usize) -> bool {
+        let node = |it: &Client| it.socket.as_ref().map(|it| it.node);
+        let (user, here) = (self.clients[client].user, node(&self.clients[client]));
+        let others = self.clients.iter().enumerate();
+        let mut others = others.filter(|(index, it)| *index != client && it.user == user);
+        others.any(|(_, it)| {
+            it.joined[room] && node(it) != here
+                || node(it).is_none() && self.now < it.off_at + 2 * GRACE_MS
+        })
     }
 
     fn return_later(&mut self, client: usize) {
@@ -198,7 +218,11 @@ impl World<'_> {
                 if !restored {
                     it.joined = [false; ROOMS];
                 }
-                let (wants, activity) = (it.wants, it.activity);
+                let (wants, activity, tried_at) = (it.wants, it.activity, it.tried_at);
+                if !restored {
+                    let said = self.said[user].iter_mut();
+                    said.for_each(|it| it.come_back(self.now, tried_at));
+                }
                 self.gaps[user].push((it.off_at, self.now));
                 self.refresh(user, true, 0);
                 self.excuse_if_unsound(user, node);
@@ -214,6 +238,9 @@ impl World<'_> {
             ToClient::Joined(room) => {
                 if it.wants[room] {
                     it.joined[room] = true;
+                    if self.is_elsewhere(client, room) {
+                        self.gaps[user].push((self.now, self.now));
+                    }
                     self.refresh(user, true, 0);
                 }
             }

@@ -47,6 +47,11 @@ pub(super) struct Driver {
     pub(super) sleeps_until: u64,
     /// When it last began to.
     pub(super) sleeps_since: u64,
+    /// When it slept, from when until when.
+    pub(super) slept: Vec<(u64, u64)>,
+    pub(super) started_at: u64,
+    /// From when until when it last could not renew its lease.
+    pub(super) held_up: (u64, u64),
     /// How much later than that each mailbox is looked at.
     pub(super) wakes_late_ms: [u64; MAILBOXES.len()],
     /// Which of them have yet to hear that the node slept.
@@ -96,6 +101,9 @@ impl Driver {
             sleeps_until: 0,
             wakes_late_ms: [0; MAILBOXES.len()],
             sleeps_since: 0,
+            slept: Vec::new(),
+            started_at: 0,
+            held_up: (0, 0),
             has_slept: [false; MAILBOXES.len()],
             wakes_at: None,
             latency_ms: 0,
@@ -214,7 +222,12 @@ impl World<'_> {
         let time = presence_core::Timestamp::from_millis(
             (super::START + self.now).saturating_add_signed(skew),
         );
-        let may_write = driver.machine.as_ref().is_some_and(|it| it.may_write(time));
+        let by = match &request {
+            Request::Write(write) | Request::HidePlace { write, .. } => Some(write.by),
+            _ => None,
+        };
+        let may_write = |it: &Machines| Some(it.me()) == by && it.may_write(time);
+        let may_write = driver.machine.as_ref().is_some_and(may_write);
         if let Request::HidePlace { user, write } = request {
             if !may_write {
                 return self.place_hidden(node, self.now + 1, user, &write, false);

@@ -5,10 +5,11 @@ use std::time::Duration;
 use presence_core::cluster::nodes;
 use presence_core::node;
 
+use super::driver::Driver;
 use super::machines::MAILBOXES;
 use super::script::{USERS, What};
 use super::store::SERVERS;
-use super::truth::{GRACE_MS, Sure};
+use super::truth::{GRACE_MS, PROFILE, Sure};
 use super::world::{Event, HEALS_MS, LAPSES_LATE_MS, PROOF_MS, ToNode, World};
 
 /// A node that is cut off or asleep so long may have lost its lease: what it last renewed was up to 3 s before.
@@ -17,6 +18,10 @@ const LEASE_AT_RISK_MS: u64 = 11_000;
 const TROUBLE_MS: u64 = 30_000;
 /// A node that was cut off has renewed its lease so long after it can.
 const RENEWS_AGAIN_MS: u64 = 5_000;
+/// What a node accepts is in the database so much later, as a rule.
+const SAVED_AFTER_MS: u64 = 3_000;
+/// A node that has just started says so much later that all of its own is in the store.
+const STARTS_MS: u64 = 6_000;
 /// A node that does nothing for so long knows that afterwards.
 const STOOD_STILL_MS: u64 = 1_000;
 
@@ -37,12 +42,14 @@ impl World<'_> {
                 drain_ms,
                 back_ms,
             } => self.stop(node, drain_ms, back_ms),
+            What::Pause { node, .. } if self.nodes[node].machine.is_none() => {}
             What::Pause { node, ms } => {
                 let it = &mut self.nodes[node];
                 if it.sleeps_until <= self.now {
                     it.sleeps_since = self.now;
                 }
                 it.sleeps_until = it.sleeps_until.max(self.now + ms);
+                it.slept.push((self.now, self.now + ms));
                 it.wakes_late_ms = std::array::from_fn(|_| self.odds.below(40));
                 if ms >= STOOD_STILL_MS {
                     it.has_slept = [true; MAILBOXES.len()];
@@ -98,6 +105,9 @@ impl World<'_> {
                 self.store_fault(ms);
             }
             What::NoDatabase { ms } => {
+                if self.no_database_until < self.now {
+                    self.no_database_since = self.now;
+                }
                 self.no_database_until = self.no_database_until.max(self.now + ms);
                 self.store_fault(ms);
             }
@@ -123,8 +133,26 @@ impl World<'_> {
         }
     }
 
+    /// What was chosen while the database is away is in the store only, and gone for those whom no node has.
+    fn lose_what_is_not_saved(&mut self) {
+        if self.no_database_until + SAVED_AFTER_MS < self.now {
+            return;
+        }
+        for user in 0..USERS.len() {
+            let mut its = self.clients.iter().filter(|it| it.user == user);
+            if its.any(|it| it.is_in(PROFILE)) {
+                continue;
+            }
+            let since = self.no_database_since.saturating_sub(SAVED_AFTER_MS);
+            for it in self.said[user].iter_mut().filter(|it| it.at >= since) {
+                it.confirmed_at = None;
+            }
+        }
+    }
+
     /// Data is lost, and its owners may not be able to write it again in time.
     fn excuse_all_if_faulty(&mut self) {
+        self.lose_what_is_not_saved();
         // What is missing is held until every node has had time to write again.
         let back_at = self.away_until.iter().copied().max().unwrap_or(0);
         self.calm_at = self.calm_at.max(back_at.max(self.now) + PROOF_MS);
@@ -159,8 +187,27 @@ impl World<'_> {
         );
     }
 
+    /// Who is about to be told as lost is told once a node that starts has said that it knows nothing of them.
+    pub(super) fn wait_for_start(&mut self, node: usize) {
+        self.nodes[node].started_at = self.now;
+        let now = self.now;
+        let spots = self.spots.iter_mut().flatten();
+        let leaving = spots.filter(|it| it.on == Sure::No && now < it.open_until);
+        leaving.for_each(|it| it.open_until = it.open_until.max(now + STARTS_MS));
+    }
+
+    /// How long it takes until all nodes have said that all of their own is in the store.
+    pub(super) fn proof_ms(&self) -> u64 {
+        let starts = |it: &Driver| self.now < it.started_at + STARTS_MS && it.started_at > 0;
+        match self.was_in_trouble() {
+            true => PROOF_MS,
+            false if self.nodes.iter().any(starts) => STARTS_MS,
+            false => 0,
+        }
+    }
+
     /// Whether a node may not have said yet that all of its own is in the store.
-    pub(super) fn was_in_trouble(&self) -> bool {
+    fn was_in_trouble(&self) -> bool {
         let mut faults = self.faults.iter();
         let mut lapses = self.lapses.iter();
         faults.any(|(_, end)| end + TROUBLE_MS > self.now)
@@ -173,11 +220,19 @@ impl World<'_> {
         faults.any(|(_, end)| end + 3_000 > self.now)
     }
 
-    /// A node cannot renew its lease for so long. One that is about to exit may not renew it any more.
+    /// A node cannot renew its lease for so long, and could not if it had no time to since it was held up before. One that
+    /// is about to exit may not renew it any more.
     fn hold_up(&mut self, node: usize, ms: u64) {
-        let is_stopping = !self.nodes[node].is_accepting;
-        let least = if is_stopping { LEASE_AT_RISK_MS } else { 0 };
-        self.disturb(node, ms.max(least));
+        let it = &mut self.nodes[node];
+        let (since, until) = it.held_up;
+        let is_one = self.now <= until + RENEWS_AGAIN_MS && until > 0;
+        let since = if is_one { since } else { self.now };
+        it.held_up = (since, until.max(self.now + ms));
+        let all = it.held_up.1 - since;
+        let is_stopping = !it.is_accepting;
+        if is_stopping || all >= LEASE_AT_RISK_MS {
+            self.disturb(node, ms.max(LEASE_AT_RISK_MS));
+        }
     }
 
     /// A node hears and says nothing for so long.

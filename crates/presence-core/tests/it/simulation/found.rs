@@ -845,6 +845,120 @@ fn a_choice_for_a_profile_that_cannot_be_read_does_not_undo_a_later_one() {
     }
 }
 
+/// Node 1 alone knows that node 0 is dead, and the node that is started again would be the one to remove its entries.
+#[test]
+fn the_notes_of_a_dead_node_are_removed_even_if_the_store_has_lost_its_lease() {
+    holds(
+        55_835_617_507,
+        [0, 0],
+        vec![
+            (47_377, connect(BOBS_DESKTOP, 0)),
+            (
+                55_539,
+                What::Kill {
+                    node: 0,
+                    back_ms: 16_605,
+                },
+            ),
+            (72_136, What::Wipe { server: Some(0) }),
+        ],
+    );
+}
+
+/// Ann's first tab goes and her second one joins while the store is away: the removal waits for what the user's map has to
+/// name first.
+#[test]
+fn who_goes_on_in_another_session_while_the_store_is_away_is_not_told_to_have_left() {
+    for seed in 0..10 {
+        holds(
+            seed,
+            [0, 0],
+            vec![
+                (202, watch(1, ROOM_1)),
+                (707, connect(ANNS_SECOND_TAB, 0)),
+                (
+                    1_599,
+                    What::Join {
+                        client: ANNS_SECOND_TAB,
+                        room: ROOM_1,
+                    },
+                ),
+                (1_634, connect(ANNS_TAB, 0)),
+                (
+                    9_830,
+                    What::Away {
+                        server: None,
+                        ms: 21_340,
+                    },
+                ),
+                (
+                    22_435,
+                    What::Join {
+                        client: ANNS_TAB,
+                        room: ROOM_1,
+                    },
+                ),
+                (
+                    27_770,
+                    What::Leave {
+                        client: ANNS_SECOND_TAB,
+                    },
+                ),
+            ],
+        );
+    }
+}
+
+/// Node 1 knows that Ann chose to be offline, and does not know of what she chose through node 0 while the store was away.
+/// Her connection ends the one and not the other.
+#[test]
+fn a_connection_ends_offline_and_nothing_that_was_chosen_since() {
+    for seed in 0..10 {
+        holds(
+            seed,
+            [0, 0],
+            vec![
+                (28_633, choose(ANN, 1, Chosen::Offline)),
+                (
+                    41_063,
+                    What::Asleep {
+                        server: None,
+                        ms: 33_806,
+                    },
+                ),
+                (60_771, choose(ANN, 0, Chosen::Invisible)),
+                (63_853, choose(ANN, 0, Chosen::Away)),
+                (70_485, connect(ANNS_SECOND_TAB, 1)),
+            ],
+        );
+    }
+}
+
+/// Node 1 erases her, and hears of what she chooses next, before the store has either.
+#[test]
+fn what_is_chosen_after_an_erasure_stays() {
+    for seed in 0..10 {
+        holds(
+            seed,
+            [0, 0],
+            vec![
+                (
+                    42_153,
+                    What::Away {
+                        server: None,
+                        ms: 23_225,
+                    },
+                ),
+                (51_240, What::Erase { user: ANN, node: 1 }),
+                (55_140, act(ANN, 0)),
+                (62_242, choose(ANN, 1, Chosen::Away)),
+                (75_385, watch(0, ROOM_1)),
+                (78_442, connect(ANNS_TAB, 0)),
+            ],
+        );
+    }
+}
+
 /// Bob's choice through the sleeping node is overtaken, so nothing but his connection keeps him there.
 #[test]
 fn a_user_stays_while_more_is_read_about_them() {

@@ -2,7 +2,7 @@
 //! between the tasks of the hub.
 
 use presence_core::cluster::nodes::{self, Nodes};
-use presence_core::cluster::{News, Request, Subject};
+use presence_core::cluster::{Incarnation, News, Request, Subject};
 use presence_core::node::Input;
 use presence_core::rosters::{self, Rosters};
 use presence_core::users::{self, Users};
@@ -48,6 +48,10 @@ impl Machines {
             rosters,
             nodes,
         }
+    }
+
+    pub(super) fn me(&self) -> Incarnation {
+        self.nodes.me()
     }
 
     pub(super) fn may_write(&self, now: Timestamp) -> bool {

@@ -8,8 +8,8 @@ use presence_core::history::Cause;
 use presence_core::rosters::Hearers;
 use presence_core::users::{Audience, Connection};
 use presence_core::{
-    ChannelId, Event as Told, Meta, Profile, Reason, SessionId, Timestamp, UserId, WorkspaceId,
-    node, rosters, users,
+    ChannelId, Event as Told, Meta, Moments, Profile, Reason, SessionId, Timestamp, UserId,
+    WorkspaceId, node, rosters, users,
 };
 
 use super::START;
@@ -75,6 +75,7 @@ impl World<'_> {
         let machine = Machines::new(time, seed);
         let histories = std::array::from_fn(|server| self.store.history(server));
         self.nodes[node].start(machine, histories);
+        self.wait_for_start(node);
         let life = self.nodes[node].life;
         let first = self.now + self.chance.below(2_000);
         self.at(first, Event::Compare(node, life));
@@ -487,7 +488,9 @@ impl World<'_> {
         }
     }
 
-    fn keep(&mut self, profile: Profile) {
+    /// The database keeps no moments.
+    fn keep(&mut self, mut profile: Profile) {
+        profile.moments = Moments::default();
         let stored = self.profiles.get(&profile.user);
         if stored.is_none_or(|it| profile.supersedes(it)) {
             self.profiles.insert(profile.user.clone(), profile);
@@ -560,6 +563,8 @@ impl World<'_> {
                     is_open: true,
                 });
                 let user = it.user;
+                let said = self.said[user].iter_mut();
+                said.for_each(|it| it.may_come_back(self.now));
                 self.refresh(user, true, 0);
                 self.excuse_if_unsound(user, node);
                 let over = Event::ServiceOver(client, self.sockets);

@@ -85,6 +85,10 @@ pub(super) enum What {
         user: usize,
         node: usize,
     },
+    Erase {
+        user: usize,
+        node: usize,
+    },
     /// A service puts a user into a room through any node, or says that they are still there.
     Act {
         user: usize,
@@ -286,11 +290,14 @@ impl Script {
                     Chosen::Away,
                     Chosen::Busy,
                     Chosen::Invisible,
-                    Chosen::Invisible,
+                    Chosen::Offline,
                 ]),
                 lasts_ms: chance.one_in(4).then(|| chance.within(500..20_000)),
             },
-            26 if chance.one_in(2) => What::Kick { user, node },
+            26 if chance.one_in(2) => match chance.one_in(2) {
+                true => What::Kick { user, node },
+                false => What::Erase { user, node },
+            },
             26 => {
                 // Flapping, and in the end it is there.
                 for n in 0..10 {
@@ -412,6 +419,9 @@ impl fmt::Display for Script {
                 }
                 What::Kick { user, node } => {
                     writeln!(f, "{} is kicked through node {node}", USERS[*user])
+                }
+                What::Erase { user, node } => {
+                    writeln!(f, "{} is erased through node {node}", USERS[*user])
                 }
                 What::Act { user, node, room } => {
                     let user = USERS[*user];

@@ -29,6 +29,8 @@ pub(super) struct Spot {
     pub(super) open_until: u64,
     /// Since when nothing has happened that a watcher may draw as a leave.
     steady_since: Option<u64>,
+    /// What happened before may still be drawn as a leave, by those who hear of it late.
+    excused_until: u64,
     off_at: u64,
 }
 
@@ -58,7 +60,8 @@ impl Spot {
     /// Since when nothing has happened that may be drawn as a leave, if that is so.
     pub(super) fn steady_since(&self, now: u64) -> Option<u64> {
         let is_here = self.on == Sure::Yes || now + GRACE_MARGIN_MS <= self.off_at + GRACE_MS;
-        self.steady_since.filter(|_| is_here)
+        let since = self.steady_since.filter(|_| is_here)?;
+        Some(since.max(self.excused_until))
     }
 
     /// A leave may be drawn now.
@@ -68,9 +71,7 @@ impl Spot {
 
     /// What happens now may be drawn as a leave by those who hear of it late.
     pub(super) fn excuse(&mut self, until: u64) {
-        if let Some(since) = &mut self.steady_since {
-            *since = until.max(*since);
-        }
+        self.excused_until = self.excused_until.max(until);
     }
 }
 
@@ -83,9 +84,50 @@ pub(super) struct Said {
     pub(super) chosen: Chosen,
     pub(super) message: Option<String>,
     pub(super) at: u64,
+    /// Everything of the user was erased: until that is confirmed, it may come before or after whatever is chosen.
+    pub(super) is_erasure: bool,
     pub(super) confirmed_at: Option<u64>,
     /// It may be over from then on, and is over then.
     pub(super) ends: Option<(u64, u64)>,
+    /// The same for `Offline`, which is over with the next connection.
+    pub(super) comes_back: (u64, u64),
+}
+
+impl Said {
+    pub(super) fn new(chosen: Chosen, message: Option<String>, at: u64) -> Self {
+        Said {
+            chosen,
+            message,
+            at,
+            is_erasure: false,
+            confirmed_at: None,
+            ends: None,
+            comes_back: (u64::MAX, u64::MAX),
+        }
+    }
+
+    /// The latest moment as of which it may count.
+    fn counts_until(&self) -> u64 {
+        match self.is_erasure {
+            true => self.confirmed_at.unwrap_or(u64::MAX / 2),
+            false => self.at,
+        }
+    }
+
+    /// The user may be about to connect.
+    pub(super) fn may_come_back(&mut self, now: u64) {
+        if self.chosen == Chosen::Offline {
+            self.comes_back.0 = self.comes_back.0.min(now);
+        }
+    }
+
+    /// The user has connected, and began to at `since`.
+    pub(super) fn come_back(&mut self, now: u64, since: u64) {
+        let was_told = self.confirmed_at.is_some_and(|at| at + AT_ONCE_MS < since);
+        if self.chosen == Chosen::Offline && was_told {
+            self.comes_back = (self.comes_back.0.min(now), self.comes_back.1.min(now));
+        }
+    }
 }
 
 /// What may be a user's status now, of all that was said.
@@ -94,12 +136,18 @@ pub(super) fn possible(said: &[Said], now: u64) -> Vec<(Chosen, Option<String>)>
     for one in said {
         // Whoever said it, and wherever: what was said later counts, once it is confirmed.
         let mut later = said.iter().filter(|it| it.confirmed_at.is_some());
-        if later.any(|it| one.at + AT_ONCE_MS < it.at) {
+        if later.any(|it| one.counts_until() + AT_ONCE_MS < it.at) {
             continue;
         }
         let (may_end, ends) = one.ends.unwrap_or((u64::MAX, u64::MAX));
-        if now < ends {
+        // It lasts from when it is handled, which may be later than it was said.
+        let is_open = one.confirmed_at.is_none();
+        let (may_come_back, has_come_back) = one.comes_back;
+        if (now < ends || is_open) && now < has_come_back {
             possible.push((one.chosen, one.message.clone()));
+        }
+        if (now < ends || is_open) && now >= may_come_back {
+            possible.push((Chosen::Online, one.message.clone()));
         }
         if now >= may_end {
             possible.push((Chosen::Online, None));

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use presence_core::cluster::{Carried, Subject};
 use presence_core::users::Activity;
-use presence_core::{Chosen, Event as Told, Status, UserId, Visible};
+use presence_core::{Chosen, Event as Told, Moments, Profile, Status, UserId, Visible};
 
 use super::client::user_id;
 use super::script::{TOPICS, USERS};
 use super::truth::{PROFILE, SPOTS, Spot, Sure, possible};
 use super::view::Step;
-use super::world::{Broken, HEALS_MS, SEEN_MS, World, log};
+use super::world::{Broken, CONVERGENCE, HEALS_MS, SEEN_MS, World, log};
+
+/// How much later than it is a watcher may hear something, without any fault.
+const LAG_MS: u64 = 3_000;
 
 impl World<'_> {
     pub(super) fn breaks(&mut self, invariant: &'static str, how: String) {
@@ -91,37 +94,23 @@ impl World<'_> {
     }
 
     fn judge_leave(&mut self, node: usize, user: usize, spot: usize, it: Spot) {
-        let is_quiet = self.now >= self.calm_at + 30_000;
-        let lag = match is_quiet {
-            true => 3_000,
-            false => 40_000,
+        let Some(since) = it.steady_since(self.now) else {
+            return;
         };
-        // A move while the store was away, or told nothing, cannot be known of.
-        let blurs = |(off, on): &(u64, u64)| {
-            let overlaps = |(start, end): &(u64, u64)| *start <= on + 3_000 && *end + 3_000 >= *off;
-            on + 45_000 > self.now && self.faults.iter().any(overlaps)
-        };
-        let is_move = self.gaps[user].iter().any(blurs);
         // Who began to watch while the store was away was not told of those on other nodes.
-        let began_at = self.began_at.get(&(
-            node,
-            if spot == PROFILE {
-                PROFILE + user
-            } else {
-                spot
-            },
-        ));
-        let is_new = |(start, end): &(u64, u64)| {
-            let began = began_at.is_some_and(|at| *start <= at + 1_000 && *at <= end + 3_000);
-            began && self.now <= end + HEALS_MS
+        let watch = match spot {
+            PROFILE => PROFILE + user,
+            room => room,
         };
-        let is_new = self.faults.iter().any(is_new);
-        if let Some(since) = it.steady_since(self.now)
-            && !is_new
-            && self.now >= self.blurred_until
-            && since + lag <= self.now
-            && !is_move
-        {
+        let began_at = self.began_at.get(&(node, watch));
+        let is_new = began_at.is_some_and(|at| self.is_deaf_to(node, *at, *at));
+        // A move while the store was away cannot be known of.
+        let mut gaps = self.gaps[user].iter();
+        let is_move = gaps.any(|(off, on)| self.is_unheard(*off, *on));
+        // Who was gone before is told to have left late.
+        let is_late = self.is_deaf_to(node, since, since);
+        let is_excused = is_new || is_move || is_late || self.now < self.blurred_until;
+        if since + LAG_MS <= self.now && !is_excused {
             let how = format!(
                 "a watcher on node {node} is told that {} left {}, and they have been there since {}.{:03}s",
                 USERS[user],
@@ -131,6 +120,35 @@ impl World<'_> {
             );
             self.breaks("I4 no flaps", how);
         }
+    }
+
+    /// Whether what happened in that time could not get to the store, or out of it, and may not be known yet.
+    fn is_unheard(&self, from: u64, to: u64) -> bool {
+        self.is_within(&self.faults, from, to)
+    }
+
+    /// Whether `node` could not hear what happened in that time, and may not know yet.
+    fn is_deaf_to(&self, node: usize, from: u64, to: u64) -> bool {
+        self.is_unheard(from, to) || self.is_within(&self.nodes[node].slept, from, to)
+    }
+
+    /// Whether that time overlaps with one of `spans`, and what began with that one has not healed. Spans that follow each
+    /// other closely are one.
+    fn is_within(&self, spans: &[(u64, u64)], from: u64, to: u64) -> bool {
+        let overlaps = |(start, end): &&(u64, u64)| *start <= to + LAG_MS && *end + LAG_MS >= from;
+        let heals = |(_, end): &(u64, u64)| {
+            let mut end = *end;
+            while let Some((_, later)) =
+                spans.iter().find(|it| it.0 <= end + HEALS_MS && it.1 > end)
+            {
+                end = *later;
+            }
+            end + HEALS_MS
+        };
+        spans
+            .iter()
+            .filter(overlaps)
+            .any(|it| self.now <= heals(it))
     }
 
     fn judge_join(&mut self, node: usize, user: usize, spot: usize) {
@@ -213,7 +231,7 @@ impl World<'_> {
             };
             let invariant = match it.on {
                 Sure::No => "I3 no ghosts",
-                _ => "I1 convergence",
+                _ => CONVERGENCE,
             };
             let how = format!(
                 "a watcher on node {node} still draws {} in {} {how}, and they {truth}",
@@ -259,7 +277,7 @@ impl World<'_> {
             }
         }
         if let Some(how) = wrong {
-            self.breaks("I1 convergence", how);
+            self.breaks(CONVERGENCE, how);
         }
     }
 
@@ -288,7 +306,7 @@ impl World<'_> {
                 .collect();
             if texts.len() > 1 {
                 let how = format!("watchers of {} draw {texts:?}", name);
-                return self.breaks("I1 convergence", how);
+                return self.breaks(CONVERGENCE, how);
             }
             let stored = self.store.read(&Subject::User(user_id(user)));
             let stored = stored
@@ -338,8 +356,16 @@ impl World<'_> {
         for user in (0..USERS.len()).map(user_id) {
             let map = self.store.read(&Subject::User(user.clone()));
             let kept = self.profiles.get(&user);
+            let is_kept = |profile: &Profile| {
+                let moments = Moments::default();
+                let saved = Profile {
+                    moments,
+                    ..profile.clone()
+                };
+                kept == Some(&saved)
+            };
             let how = match Carried::of(&map) {
-                Carried::Save(profile) if !user.is_anonymous() && kept != Some(&*profile) => {
+                Carried::Save(profile) if !user.is_anonymous() && !is_kept(&profile) => {
                     format!("{user} is kept as {kept:?}, and was last {profile:?}")
                 }
                 _ => continue,

@@ -95,7 +95,7 @@ impl View {
 /// All that can be seen of a person, as text.
 fn seen(person: &Person) -> String {
     let members = person.members.iter();
-    let members = members.map(|it| (it.joined_at, it.session, it.device, &**it.meta.json()));
+    let members = members.map(|it| (it.joined_at, it.alias, it.device, &**it.meta.json()));
     let members: Vec<_> = members.collect();
     format!("{:?} {:?} {members:?}", person.joined_at, person.look())
 }

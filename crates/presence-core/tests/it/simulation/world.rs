@@ -30,6 +30,8 @@ pub(super) const LAPSES_LATE_MS: u64 = LAPSES_MS + 2 * 15_000;
 pub(super) const PROOF_MS: u64 = 16_000;
 const SAMPLE_MS: u64 = 250;
 
+pub(super) const CONVERGENCE: &str = "I1 convergence";
+
 /// What went wrong.
 #[derive(Clone, Debug)]
 pub(super) struct Broken {
@@ -148,6 +150,7 @@ pub(super) struct World<'a> {
     pub(super) asleep_until: [u64; SERVERS],
     /// Since when, until when, how many notices are lost and requests fail, in percent.
     pub(super) noise: (u64, u64, u64),
+    pub(super) no_database_since: u64,
     pub(super) no_database_until: u64,
     /// What happens between the two stores: of its own, so that it changes nothing else.
     pub(super) odds: Chance,
@@ -212,11 +215,8 @@ impl ToNode {
 impl<'a> World<'a> {
     pub(super) fn new(script: &'a Script, is_logged: bool) -> Self {
         let default = Said {
-            chosen: Chosen::Online,
-            message: None,
-            at: 0,
             confirmed_at: Some(0),
-            ends: None,
+            ..Said::new(Chosen::Online, None, 0)
         };
         World {
             script,
@@ -230,6 +230,7 @@ impl<'a> World<'a> {
             away_until: [0; SERVERS],
             asleep_until: [0; SERVERS],
             noise: (0, 0, 0),
+            no_database_since: 0,
             no_database_until: 0,
             odds: Chance(script.seed ^ 0x0dd5),
             profiles: BTreeMap::new(),
@@ -294,6 +295,15 @@ impl<'a> World<'a> {
             self.run_until(self.calm_at + 5_000);
         }
         if self.broken.is_none() {
+            self.agree();
+        }
+        // Something may have changed just now, that others hear of in a moment.
+        if self
+            .broken
+            .take_if(|it| it.invariant == CONVERGENCE)
+            .is_some()
+        {
+            self.run_until(self.now + SEEN_MS);
             self.agree();
         }
         self.is_over = true;
