@@ -219,7 +219,9 @@ impl World<'_> {
                     it.joined = [false; ROOMS];
                 }
                 let (wants, activity, tried_at) = (it.wants, it.activity, it.tried_at);
-                if !restored {
+                // A node that stood still cannot know whether `offline` was chosen before or after.
+                let stood_still = self.nodes[node].stood_still(tried_at, self.now);
+                if !restored && !stood_still {
                     let said = self.said[user].iter_mut();
                     said.for_each(|it| it.come_back(self.now, tried_at));
                 }

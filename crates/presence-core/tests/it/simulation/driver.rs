@@ -82,6 +82,8 @@ pub(super) struct Driver {
     refused: BTreeMap<Subject, usize>,
 }
 
+/// What a node reads so shortly after it slept may have come before.
+const LATE_MS: u64 = 1_500;
 /// How many writes of a node to one map may be refused. One that goes on and on is a loop.
 const REFUSED_MAX: usize = 100;
 
@@ -170,6 +172,12 @@ impl Driver {
             0 => 0,
             until => until + self.wakes_late_ms[mailbox as usize],
         }
+    }
+
+    /// Whether it slept in that time, or just before.
+    pub(super) fn stood_still(&self, since: u64, until: u64) -> bool {
+        let mut slept = self.slept.iter();
+        slept.any(|(from, to)| *from <= until && since <= *to + LATE_MS)
     }
 
     pub(super) fn latency(&self, now: u64) -> u64 {

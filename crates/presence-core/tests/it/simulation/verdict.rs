@@ -13,6 +13,8 @@ use super::truth::{PROFILE, SPOTS, Spot, Sure, possible};
 use super::view::Step;
 use super::world::{Broken, CONVERGENCE, HEALS_MS, SEEN_MS, World, log};
 
+/// How long a node remembers what it has removed.
+const REMEMBERED_MS: u64 = 20_000;
 /// How much later than it is a watcher may hear something, without any fault.
 const LAG_MS: u64 = 3_000;
 
@@ -377,6 +379,15 @@ impl World<'_> {
     /// After everyone has gone, there is nothing left but profiles.
     pub(super) fn nothing_is_left(&mut self) {
         let mut left = Vec::new();
+        // A node remembers for so long what it has removed, in case a server that takes over does not know of it.
+        let is_forgotten = self.lost_at > 0
+            && self.faults.iter().any(|(start, end)| {
+                *start <= self.lost_at + REMEMBERED_MS
+                    && self.lost_at + REMEMBERED_MS <= *end + HEALS_MS
+            });
+        if is_forgotten {
+            return;
+        }
         for (subject, map) in self.store.maps() {
             for (field, token) in map.entries() {
                 let is_kept = matches!(
