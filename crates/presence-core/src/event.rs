@@ -388,7 +388,7 @@ pub struct Selection {
 pub struct PublicView {
     /// The user who is described.
     pub user: UserId,
-    /// The version of this state: it counts what this node has told about the user.
+    /// A new epoch for each view, with version 0: a view is the whole state, so views are not counted.
     pub clock: Clock,
     /// The user's visible status, message and emoji.
     pub look: Arc<Look>,
@@ -417,7 +417,7 @@ pub struct OwnView {
     pub revision: u64,
     /// When others last saw the user. While the user is visible: when one of their sessions was last heard from.
     pub last_seen: Option<Timestamp>,
-    /// The devices that the user has sessions on, in any node of the cluster.
+    /// The devices that the user has sessions on, on any node of the cluster.
     pub devices: Vec<OwnDevice>,
     /// The sessions on this node that others are shown under another id, each with that.
     pub aliases: Vec<(SessionId, SessionId)>,

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Why a request was refused. A refused request has changed nothing.
+/// Why a request was refused. A refused request has changed nothing, but after [`Unavailable`](Refusal::Unavailable) and
+/// [`Stopped`](Refusal::Stopped) that is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -23,10 +24,11 @@ pub enum Refusal {
         /// How long to wait before the request may succeed.
         retry_after: Duration,
     },
-    /// A store that is needed for this is not available, or the node is overloaded with requests that wait for it. The
-    /// same request may succeed later.
+    /// A store that is needed for this is not available, or the node is overloaded with requests that wait for it. A
+    /// change may have been made already, and may still be stored. The same request may succeed later.
     Unavailable,
-    /// The node has stopped. No request to it succeeds any more; another node may serve it.
+    /// The node has stopped, perhaps after it made a change. No request to it succeeds any more. Another node may serve
+    /// the same request.
     Stopped,
 }
 

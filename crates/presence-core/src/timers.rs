@@ -16,8 +16,9 @@ const SPAN_MS: u64 = 1 << (SLOT_BITS as usize * LEVELS);
 /// nothing is ever scanned.
 ///
 /// Level 0 of the wheel has a slot for each of the next 64 ms. The slots of each level above are 64 times as long. An
-/// entry moves down one level when the wheel turns to its slot, at most six times. A heartbeat moves a deadline further
-/// away: that only stores the new deadline, because the entry in the wheel is compared with it when its slot comes up.
+/// entry moves down one level when the wheel turns to its slot, at most six times. Moving a deadline further away only
+/// stores the new one, because the entry in the wheel is compared with it when its slot comes up. A heartbeat touches no
+/// timer: when the deadline of its session is reached, the core looks at the time of the last heartbeat.
 #[derive(Debug)]
 pub struct Timers<K> {
     armed: HashMap<K, Armed>,

@@ -456,7 +456,7 @@ impl Nodes {
     }
 
     /// Starts the next generation of this node, which was declared dead, so all nodes have shown its people leaving.
-    /// The sessions that still have a connection are written again after [`AWAKE_AFTER`], when the node knows which
+    /// The sessions that still have a connection are written again after [`Timing::AWAKE_AFTER`], when the node knows which
     /// connections have ended: it may have been asleep when they did.
     fn come_anew(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.me.generation += 1;
