@@ -108,8 +108,8 @@ pub const FENCE_TTL: Duration = Duration::from_secs(20);
 pub enum Guard {
     /// The stored token, of an entry or a fence, is not greater than the new one.
     Newer,
-    /// The stored token is not greater than the new one; and it is exactly this token (`None`: no token), or the writer
-    /// itself has begun the stored epoch.
+    /// The stored token is not greater than the new one. One of two more things holds: the stored token is exactly this
+    /// one (`None`: nothing is stored), or the process that writes also began the stored epoch.
     Replaces(Option<FencingToken>),
 }
 

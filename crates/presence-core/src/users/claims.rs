@@ -131,8 +131,8 @@ impl<A> Users<A> {
         true
     }
 
-    /// Applies the store's answers to claims. `is_read` says that the map was read, or cannot be read. What other nodes did
-    /// is compared with what was told only once, as of `origin`; returns the origin of what is still to be compared.
+    /// Applies the store's answers to claims. `is_read` says that the map was read, or cannot be read. If there are claims,
+    /// what other nodes did is reconciled here, once, as of `origin`. Returns the origin for the next reconcile.
     pub(super) fn judge_claims(
         &mut self,
         now: Timestamp,

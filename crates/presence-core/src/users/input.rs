@@ -222,8 +222,8 @@ impl<A> Input<A> {
         )
     }
 
-    /// Whether this ends something that began earlier. There are no more of these than beginnings, and none
-    /// may be lost.
+    /// Whether this ends what an earlier input began. There is at most one such input for each beginning, so their number
+    /// is bounded. None of them may be dropped.
     pub(super) fn ends(&self) -> bool {
         matches!(
             self,

@@ -61,7 +61,7 @@ pub struct Users<A> {
     claims: HashMap<UserId, Vec<Claim<A>>>,
     /// Questions from others about users who cannot be seen.
     others: HashMap<UserId, Others<A>>,
-    /// The number of the last padded read that was requested for them.
+    /// The number of the last padded read that was requested for the questions in `others`.
     padded_reads: u32,
     /// Inputs about users whose map is being read again, because the process stood still.
     postponed: HashMap<UserId, Vec<HeldInput<A>>>,
@@ -234,7 +234,7 @@ impl<A> Users<A> {
         out: &mut Vec<Effect<A>>,
     ) {
         match input {
-            // The same path whether anything is known of them here or not.
+            // Known and unknown users take the same path: the time of the answer must not tell them apart.
             Input::Asked {
                 as_owner: false,
                 reply_to,

@@ -19,7 +19,8 @@ use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
 /// with every field.
 pub(super) const PENDING_MAX: usize = 16;
 
-/// A choice that waited for longer than this counts as made when it came. Nodes know the time of the store much better.
+/// A choice that waited for longer than this counts as made when it came. The clocks of nodes differ by
+/// far less than this.
 const WAITS_LATE_AFTER: Duration = Duration::from_secs(1);
 
 /// What the shared store has of a user, and what it should have.
@@ -64,8 +65,8 @@ pub(super) struct Shared {
 
 /// Which choices may have been made while this node stood still, and as of when they count.
 ///
-/// Nobody knows when a choice was made that this node read after it stood still. So it counts as made when the node began
-/// to, and a choice that another node answered meanwhile stays.
+/// Nobody knows when a choice was made that this node read after it stood still. So it counts as made when the standstill
+/// began. If another node answered a choice meanwhile, that one stays.
 #[derive(Debug)]
 struct LateChoices {
     /// Those that are handled up to this moment, by this node's clock.

@@ -436,7 +436,7 @@ impl<V: StoredEntry> Replica<V> {
                     heard.changes.push((session, Err(reason)));
                 }
             } else if local.is_stored() {
-                // Somebody swept it away, or it is an echo of an older removal: here it is, all the same.
+                // Another node removed it, or an old removal arrived again: write it once more.
                 self.local.change(session, Local::send);
             }
             return;

@@ -33,8 +33,8 @@ pub(super) enum Missing {
     Loss { since: Timestamp },
     /// The session went to another node, which has not written its own entry yet.
     Moved { since: Timestamp },
-    /// The store has refused a claim because of a newer token: of another entry, or of a removal. If the map has no
-    /// entry when it is read next, the session has ended.
+    /// The store has refused a claim of the session, because it has a newer entry or the fence of a newer removal. The
+    /// next read of the map decides: if it has no entry, the session has ended.
     Superseded,
 }
 

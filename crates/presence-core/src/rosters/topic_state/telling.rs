@@ -12,8 +12,8 @@ use crate::{Change, Clock, Event, Limits, Person, SessionId, Timestamp, Timing, 
 
 /// The part of a limit below which a room that was too big is listed again.
 const LISTED_AGAIN: (usize, usize) = (4, 5);
-/// The shortest time between an event that a newcomer did not wait for and the next one. The clock is read once for all
-/// that a node finds at one time, so several who come then make one event, and not one each.
+/// The shortest time between an event that is sent early because somebody joins, and the next one. The clock is read once
+/// for all messages that a node finds at one time, so several people who join then make one event, and not one each.
 const NEWCOMERS_TOGETHER: Duration = Duration::from_millis(1);
 
 /// The size of a list, in bytes, above which a room is summarised even if it has few people.

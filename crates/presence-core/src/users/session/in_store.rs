@@ -25,8 +25,8 @@ impl InStore {
         matches!(self, InStore::Stored(stored) if revision <= stored)
     }
 
-    /// The state after what this node wrote does not count any more. An entry that has to be replaced still has to be
-    /// replaced.
+    /// The state once this node's writes do not count any more: a new epoch has begun, or the node was declared dead. An
+    /// entry that has to be replaced still has to be replaced.
     pub(super) fn forgotten(self) -> InStore {
         match self {
             InStore::Stored(_) => InStore::NEW,
