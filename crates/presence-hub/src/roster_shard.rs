@@ -148,6 +148,7 @@ impl RosterShard {
         }
     }
 
+    // Longer than a screen because it is a table: an arm for each message.
     fn take(&mut self, message: RosterMessage, effects: &mut Vec<Effect<ReplyTo>>) {
         let now = self.now;
         match message {

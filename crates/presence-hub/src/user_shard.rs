@@ -396,6 +396,7 @@ impl<P: Profiles> UserShard<P> {
         self.history.push(transition(None, What::NodeDied(who)));
     }
 
+    // Longer than a screen because it is a table: an arm for each effect.
     async fn perform(&mut self, user: &UserId, effect: Effect<ReplyTo>) {
         match effect {
             Effect::Record(transition) => self.history.push(transition),
