@@ -191,6 +191,7 @@ async fn call(
     answer
 }
 
+// Longer than a screen because it is a table: an arm for each call.
 async fn perform(
     app: &Arc<App>,
     identity: &Identity,
