@@ -109,7 +109,7 @@ pub enum Guard {
     /// The stored token, of an entry or a fence, is not greater than the new one.
     Newer,
     /// The stored token is not greater than the new one. One of two more things holds: the stored token is exactly this
-    /// one (`None`: nothing is stored), or the process that writes also began the stored epoch.
+    /// one (`None`: neither an entry nor a fence is stored), or the process that writes also began the stored epoch.
     Replaces(Option<FencingToken>),
 }
 

@@ -45,6 +45,7 @@ struct Turn<'a, A> {
 // Inputs that concern more than the user.
 impl<A> Users<A> {
     /// Applies an input about a user whose profile is known. It came at `since`, and may have waited.
+    // Longer than a screen because it is a table: an arm for each input.
     pub(super) fn happen(
         &mut self,
         now: Timestamp,
