@@ -1,23 +1,21 @@
 //! What is written to the shared store about a user, and how answers and changes of the store are applied.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod hiding;
+mod putting;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::hiding::Hiding;
+pub(super) use self::putting::{PENDING_MAX, Putting};
 use super::Standstill;
-use super::profile_sync::Saves;
 use super::session::Session;
-use crate::cluster::store::Written;
 use crate::cluster::{
-    Author, Change, FencingToken, Field, Guard, HOLD_AFTER_MOVE, Hold, Incarnation, Membership,
-    News, Op, Patch, Put, Record, Replica, ReplicaChanges, Reply, Request, SessionRecord, Snapshot,
-    Subject, Write,
+    Author, Change, FencingToken, Guard, HOLD_AFTER_MOVE, Hold, Incarnation, Membership, News,
+    Patch, Put, Record, Replica, ReplicaChanges, Reply, SessionRecord, Snapshot,
 };
-use crate::{Profile, Reason, SessionId, Status, StatusChange, Timestamp, Topic};
-
-/// The number of status changes that wait for the store. With one more they are replaced by a single change
-/// with every field.
-pub(super) const PENDING_MAX: usize = 16;
+use crate::{Profile, Reason, SessionId, StatusChange, Timestamp, Topic};
 
 /// A choice that waited for longer than this counts as made when it came. The clocks of nodes differ by
 /// far less than this.
@@ -105,41 +103,6 @@ pub(super) struct EndedElsewhere {
     pub(super) reason: Reason,
     /// Where entries of this node still wait.
     pub(super) places: Vec<Topic>,
-}
-
-/// How far the profile is on its way to the store.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Putting {
-    #[default]
-    Done,
-    Due,
-    UnderWay(Box<UnderWay>),
-}
-
-/// A profile on its way to the store.
-#[derive(Clone, Debug)]
-pub(super) struct UnderWay {
-    token: FencingToken,
-    /// The profile that is put; `None` if the profile is removed.
-    profile: Option<Arc<Profile>>,
-    /// The number of pending changes that this profile includes.
-    changes: usize,
-    /// Whether the profile has changed again, and has to be put once more.
-    again: bool,
-}
-
-/// The places from which the entries of a user who hides have yet to be removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Hiding {
-    #[default]
-    No,
-    /// The store has this revision, in which the user hides. The map is being read, to find the places of the user.
-    Noted(u64),
-    /// The entries of the user are being removed from these places.
-    UnderWay {
-        revision: u64,
-        left: BTreeSet<Topic>,
-    },
 }
 
 impl Shared {
@@ -235,45 +198,6 @@ impl Shared {
         waits.chain(self.replica.next_deadline()).min()
     }
 
-    /// Notes that the status was changed on this node.
-    pub(super) fn chose(&mut self, change: &StatusChange, moment: Timestamp, status: &Status) {
-        self.chosen_at = moment;
-        let under_way = match &self.profile {
-            Putting::UnderWay(it) => it.changes,
-            Putting::Done | Putting::Due => 0,
-        };
-        self.pending.push((change.clone(), moment));
-        if self.pending.len() > under_way + PENDING_MAX {
-            self.pending.truncate(under_way);
-            self.pending.push((status.as_change(), moment));
-        }
-        self.authored();
-    }
-
-    /// Notes that the profile was erased on this node at `moment`, by the store's clock. Changes from before are dropped.
-    pub(super) fn erase(&mut self, moment: Timestamp) {
-        self.erasing = Some(moment);
-        self.pending.clear();
-        if let Putting::UnderWay(it) = &mut self.profile {
-            it.changes = 0;
-        }
-        self.authored();
-    }
-
-    /// Notes that the profile has a new revision, which this node made.
-    pub(super) fn authored(&mut self) {
-        self.is_authored = true;
-        self.put_profile();
-    }
-
-    /// Notes that the profile has to be written to the store.
-    pub(super) fn put_profile(&mut self) {
-        match &mut self.profile {
-            Putting::UnderWay(it) => it.again = true,
-            other => *other = Putting::Due,
-        }
-    }
-
     /// Notes where entries of this node wait for the node that has taken a session over; nowhere, if it is this
     /// node's again.
     pub(super) fn wait_for_new_owner(
@@ -318,106 +242,6 @@ impl Shared {
         self.over.extend(ended);
     }
 
-    /// Appends the requests to the store that are due.
-    pub(super) fn ask(
-        &mut self,
-        now: Timestamp,
-        profile: &Profile,
-        (is_over, is_unread): (bool, bool),
-        members: &Membership,
-        out: &mut Vec<Request>,
-    ) {
-        if std::mem::take(&mut self.is_authored) {
-            self.author = match is_unread {
-                true => Author::Unread,
-                false => Author::Node(members.me().node),
-            };
-        }
-        let subject = Subject::User(profile.user.clone());
-        let (field, token) = (Field::Profile, self.token(profile));
-        let is_due = matches!(self.profile, Putting::Due);
-        let is_removal = is_over && (!self.lacks_profile || is_due);
-        let mut putting = None;
-        let op = match self.profile {
-            Putting::UnderWay(_) => None,
-            _ if is_removal => Some(Op::Remove {
-                field,
-                token,
-                reason: Reason::Left,
-            }),
-            Putting::Due => {
-                let profile = Arc::new(profile.clone());
-                putting = Some(profile.clone());
-                Some(Op::Put {
-                    field,
-                    token,
-                    record: Record::Profile(profile),
-                    guard: Guard::Replaces(self.known.or(self.fenced)),
-                    profile: 0,
-                })
-            }
-            Putting::Done => None,
-        };
-        if self.replica.ask(now, &subject, members, op, out) {
-            self.profile = Putting::UnderWay(Box::new(UnderWay {
-                token,
-                profile: putting,
-                changes: self.pending.len(),
-                again: false,
-            }));
-        }
-    }
-
-    pub(super) fn token(&self, profile: &Profile) -> FencingToken {
-        let last_seen = profile.last_seen.unwrap_or_default();
-        FencingToken::of_profile(profile.status.revision, self.author, last_seen)
-    }
-
-    /// Handles the answer to a write. Returns the revision of the profile that is stored now, and what has to be saved
-    /// because of the version that the write made.
-    pub(super) fn written(&mut self, outcome: Option<&Written>) -> (Option<u64>, Option<Saves>) {
-        if let Some(profile) = outcome.and_then(|it| it.profile) {
-            self.seen = self.seen.max(profile);
-        }
-        let put = match std::mem::take(&mut self.profile) {
-            Putting::UnderWay(put) => put,
-            other => {
-                self.profile = other;
-                return (None, None);
-            }
-        };
-        if put.again || outcome.is_none() {
-            self.profile = Putting::Due;
-        }
-        let Some(written) = outcome else {
-            return (None, None);
-        };
-        let mut refused = written.refused.iter();
-        if let Some((_, fence)) = refused.find(|(field, _)| *field == Field::Profile) {
-            // Another node has changed the profile. It is read first, and then the change of this node is applied to it.
-            self.profile = Putting::Done;
-            self.fenced = self.fenced.max(Some(fence.token));
-            self.replica.refresh();
-            return (None, None);
-        }
-        self.lacks_profile = put.profile.is_none();
-        self.known = put.profile.is_some().then_some(put.token);
-        self.erasing = self.erasing.filter(|_| put.again);
-        self.pending.drain(..put.changes.min(self.pending.len()));
-        if put
-            .profile
-            .as_ref()
-            .is_some_and(|it| it.status.chosen.hides())
-        {
-            self.hiding = Hiding::Noted(put.token.epoch);
-            self.replica.refresh();
-        }
-        // If the write changed nothing, it has no version: the outbox has had a row for this revision since it was first
-        // written. Nothing is to be saved here.
-        let saved = put.profile.filter(|_| put.token.author() != Author::Unread);
-        (Some(put.token.epoch), saved.zip(written.version))
-    }
-
     /// The profile that the store has, before the user is known here; and whether it was changed without being read.
     pub(super) fn take_read(&mut self) -> Option<(Profile, bool)> {
         let (token, profile) = match std::mem::take(&mut self.early) {
@@ -447,84 +271,6 @@ impl Shared {
         let was_unsure = self.is_unsure();
         self.early = EarlyProfile::Nothing;
         was_unsure
-    }
-
-    /// Whether a change of the status is not in the store yet.
-    pub(super) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
-    /// Whether there are places that have yet to be told that the user hides.
-    pub(super) fn is_hiding(&self) -> bool {
-        self.hiding != Hiding::No
-    }
-
-    /// The places that the user's map names, with the sessions that are in each.
-    fn places(&self, sessions: &[Session]) -> BTreeMap<Topic, Vec<SessionId>> {
-        let mut places: BTreeMap<Topic, Vec<SessionId>> = BTreeMap::new();
-        for session in sessions {
-            for place in &session.places {
-                let there = places.entry(place.topic.clone()).or_default();
-                there.push(session.id);
-            }
-        }
-        for (session, _, record) in self.replica.others() {
-            for joined in &record.places {
-                let there = places.entry(joined.topic.clone()).or_default();
-                there.push(session);
-            }
-        }
-        places
-    }
-
-    /// The map was read: tells the places that it names that the user hides, if that is to be done.
-    pub(super) fn hide_places(
-        &mut self,
-        user: &crate::UserId,
-        sessions: &[Session],
-        members: &Membership,
-        out: &mut Vec<Request>,
-    ) {
-        let Hiding::Noted(revision) = self.hiding else {
-            return;
-        };
-        let places = self.places(sessions);
-        let left: BTreeSet<Topic> = places.keys().cloned().collect();
-        for (topic, there) in places {
-            let ops = there.into_iter().map(|session| Op::Hide {
-                field: Field::Session(session),
-                profile: revision,
-            });
-            out.push(Request::HidePlace {
-                user: user.clone(),
-                write: Write {
-                    subject: Subject::Topic(topic),
-                    by: members.me(),
-                    ops: ops.collect(),
-                    is_last: false,
-                    until: None,
-                },
-            });
-        }
-        self.hiding = match left.is_empty() {
-            true => Hiding::No,
-            false => Hiding::UnderWay { revision, left },
-        };
-    }
-
-    /// Handles the answer to [`Request::HidePlace`].
-    fn place_hidden(&mut self, now: Timestamp, topic: &Topic, is_done: bool) {
-        let Hiding::UnderWay { revision, left } = &mut self.hiding else {
-            return;
-        };
-        if !is_done {
-            self.hiding = Hiding::Noted(*revision);
-            return self.replica.refresh_later(now);
-        }
-        left.remove(topic);
-        if left.is_empty() {
-            self.hiding = Hiding::No;
-        }
     }
 
     /// Applies news of the node. Returns whether a session of another node is gone.
