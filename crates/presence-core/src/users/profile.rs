@@ -23,25 +23,59 @@ pub(super) enum Choice {
 
 impl User {
     /// Sets a status of `offline` back to `online`, because the user has connected: that came at `since`, and `offline` stays
-    /// if it was chosen later. This is no choice of the user: it counts as made just after `offline`, so that whatever
-    /// else they have chosen through another node since stays.
+    /// if it was chosen later.
     pub(super) fn come_back(&mut self, now: Timestamp, since: Timestamp) {
-        if self.profile.status.chosen != Chosen::Offline {
-            return;
-        }
-        // The database does not have the moment, but the revision is at least that.
-        let offline_at = match self.profile.moments.chosen {
-            unknown if unknown == Timestamp::default() => {
-                Timestamp::from_millis(self.profile.status.revision)
-            }
-            known => known,
-        };
         let shared = self.shared.as_ref();
         let late = shared.and_then(|it| it.late_since(now, since));
-        if late.is_some_and(|it| it <= offline_at) {
-            return;
+        if late.is_none_or(|it| self.offline_at().is_some_and(|at| at < it)) {
+            self.end_offline(now);
         }
-        let moment = shared.map(|_| offline_at + Duration::from_millis(1));
+    }
+
+    /// The same when a status of `offline` becomes known here, for the sessions that have begun here since it was chosen.
+    pub(super) fn came_back(&mut self, now: Timestamp) {
+        // A session that goes on in another connection has not begun since.
+        let begun = self
+            .sessions
+            .iter()
+            .filter(|it| it.epoch == 0 || it.by_service);
+        let Some(since) = begun.map(|it| it.connected_at).max() else {
+            return;
+        };
+        let since = self
+            .shared
+            .as_ref()
+            .map_or(since, |it| it.store_time(since));
+        if self.offline_at().is_some_and(|at| at < since) {
+            self.end_offline(now);
+        }
+    }
+
+    /// When the status of `offline` was chosen, if it is that.
+    fn offline_at(&self) -> Option<Timestamp> {
+        if self.profile.status.chosen != Chosen::Offline {
+            return None;
+        }
+        // The database does not have the moment, but the revision is at least that.
+        let known = self.profile.moments.chosen;
+        let revision = Timestamp::from_millis(self.profile.status.revision);
+        Some(if known == Timestamp::default() {
+            revision
+        } else {
+            known
+        })
+    }
+
+    /// This is no choice of the user: it counts as made just after `offline`, so that whatever else they have chosen through
+    /// another node since stays.
+    fn end_offline(&mut self, now: Timestamp) {
+        let Some(offline_at) = self.offline_at() else {
+            return;
+        };
+        let moment = self
+            .shared
+            .as_ref()
+            .map(|_| offline_at + Duration::from_millis(1));
         self.choose_at(now, moment, &StatusChange::to(Chosen::Online));
     }
 
@@ -160,10 +194,7 @@ impl User {
         }
         self.own_changed = true;
         self.expire_status(now);
-        if !self.sessions.is_empty() {
-            let since = self.sessions.iter().map(|it| it.connected_at).max();
-            self.come_back(now, since.unwrap_or(now));
-        }
+        self.came_back(now);
     }
 
     /// Replaces the profile by a tombstone. The last-seen time is removed too, and is not set when the user goes.

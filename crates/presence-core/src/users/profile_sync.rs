@@ -125,8 +125,12 @@ impl User {
                 let version = news.version;
                 self.hear_profile(now, (token, profile), version, is_read, &mut outcome);
             }
-            None if is_read => self.pass_the_fence(),
-            None => {}
+            None => {
+                self.forget_erasure(is_read);
+                if is_read {
+                    self.pass_the_fence();
+                }
+            }
         }
         self.own_changed |= !heard.changes.is_empty();
         if let Some(shared) = &mut self.shared {
@@ -163,6 +167,22 @@ impl User {
         outcome.is_erased = self.profile.is_blank() && !was_blank;
         if self.shared.as_ref().is_some_and(|it| !it.has_pending()) {
             outcome.kept = Some(token.epoch.max(self.profile.status.revision));
+        }
+    }
+
+    /// Forgets the tombstone of a user who was erased, once the store has removed it: whoever comes then is new, and nobody
+    /// throws them out because of it. `is_read`: the store has said that it has no profile.
+    fn forget_erasure(&mut self, is_read: bool) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        if is_read && self.profile.user.is_anonymous() {
+            // Nothing is stored of a visitor elsewhere, so nothing is left to be removed.
+            shared.erasing = None;
+        }
+        let is_done = shared.lacks_profile && shared.erasing.is_none() && !shared.has_pending();
+        if is_done && matches!(shared.profile, Putting::Done) && self.profile.is_blank() {
+            self.profile.public_status = None;
         }
     }
 
@@ -280,6 +300,7 @@ impl User {
         if !self.profile.status.chosen.hides() {
             shared.hiding = Hiding::No;
         }
+        self.came_back(now);
         let revision = self.profile.status.revision;
         let before = Status {
             revision,

@@ -959,6 +959,75 @@ fn what_is_chosen_after_an_erasure_stays() {
     }
 }
 
+/// Node 2 watches her and remembers the tombstone. Who is erased and comes back is not thrown out when a session begins
+/// there.
+#[test]
+fn who_has_come_back_after_an_erasure_is_not_thrown_out_by_a_node_that_remembers_it() {
+    for (seed, user, client) in (0..20).flat_map(|it| [(it, EVE, EVES_WEB), (it, CAT, CATS_WEB)]) {
+        holds(
+            seed,
+            [0, 0, 0],
+            vec![
+                (790, What::WatchUser { node: 2, user }),
+                (860, connect(client, 1)),
+                (8_216, watch(1, ROOM_0)),
+                (38_013, What::Erase { user, node: 0 }),
+                (40_785, What::Wipe { server: None }),
+                (64_836, act(user, 0)),
+                (82_157, connect(client, 2)),
+            ],
+        );
+    }
+}
+
+/// Node 2 cannot know of an erasure that is answered late, and what a visitor chose is nowhere but in the store.
+#[test]
+fn a_visitor_who_was_erased_while_the_store_was_away_may_come() {
+    for seed in 0..10 {
+        holds(
+            seed,
+            [0, 0, 0],
+            vec![
+                (688, watch(2, ROOM_0)),
+                (
+                    18_911,
+                    What::Away {
+                        server: None,
+                        ms: 30_842,
+                    },
+                ),
+                (19_860, What::Erase { user: EVE, node: 2 }),
+                (23_278, choose(EVE, 1, Chosen::Busy)),
+                (70_973, act(EVE, 1)),
+            ],
+        );
+    }
+}
+
+/// Node 0 is cut off, and does not know yet that she chose to be offline before she came.
+#[test]
+fn a_connection_ends_an_offline_that_its_node_hears_of_later() {
+    for seed in 0..10 {
+        holds(
+            seed,
+            [0, 0],
+            vec![
+                (580, What::WatchUser { node: 0, user: ANN }),
+                (
+                    14_288,
+                    What::Cut {
+                        node: 0,
+                        server: None,
+                        ms: 28_963,
+                    },
+                ),
+                (15_494, choose(ANN, 1, Chosen::Offline)),
+                (32_793, connect(ANNS_TAB, 0)),
+            ],
+        );
+    }
+}
+
 /// Bob's choice through the sleeping node is overtaken, so nothing but his connection keeps him there.
 #[test]
 fn a_user_stays_while_more_is_read_about_them() {

@@ -492,7 +492,10 @@ impl World<'_> {
     fn keep(&mut self, mut profile: Profile) {
         profile.moments = Moments::default();
         let stored = self.profiles.get(&profile.user);
-        if stored.is_none_or(|it| profile.supersedes(it)) {
+        let is_next = stored.is_none_or(|it| profile.supersedes(it));
+        if is_next && profile.is_blank() {
+            self.profiles.remove(&profile.user);
+        } else if is_next {
             self.profiles.insert(profile.user.clone(), profile);
         }
     }
