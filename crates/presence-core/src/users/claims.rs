@@ -233,14 +233,20 @@ impl<A> Users<A> {
             return;
         };
         user.comes_from(connection.session, newcomer.origin);
-        // A newer token may name other workspaces than the one before.
-        let (workspaces, card) = (&newcomer.workspaces, &newcomer.card);
-        user.set_workspaces(now, connection.session, workspaces, card, out);
         out.push(Effect::Welcome {
             connection,
             restored: true,
             reply_to: newcomer.reply_to,
         });
+        // A newer token may name other workspaces than the one before. An entry that another node wrote can only be
+        // removed once this node has written it, too.
+        let (workspaces, card) = (&newcomer.workspaces, &newcomer.card);
+        if user.is_in_others(connection.session, workspaces) {
+            self.reconcile_as(now, id, origin, None, out);
+        }
+        if let Some(Slot::Known(user)) = self.users.get_mut(id) {
+            user.set_workspaces(now, connection.session, workspaces, card, out);
+        }
         self.reconcile_as(now, id, origin, None, out);
     }
 

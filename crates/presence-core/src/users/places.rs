@@ -49,19 +49,27 @@ impl User {
         card: &Arc<Meta>,
         out: &mut Vec<Effect<A>>,
     ) {
-        let places = self.sessions.iter().find(|it| it.id == id);
-        let places = places.into_iter().flat_map(|it| &it.places);
-        let left: Vec<Topic> = places
-            .map(|place| &place.topic)
-            .filter(|topic| matches!(topic, Topic::Workspace(it) if !workspaces.contains(it)))
-            .cloned()
-            .collect();
+        let left: Vec<Topic> = self.others(id, workspaces).cloned().collect();
         for topic in left {
             self.depart(now, id, &topic, out);
         }
         for workspace in workspaces {
             self.join(now, id, Topic::Workspace(workspace.clone()), card);
         }
+    }
+
+    /// Whether a session is in a workspace that is none of these.
+    pub(super) fn is_in_others(&self, id: SessionId, workspaces: &[WorkspaceId]) -> bool {
+        self.others(id, workspaces).next().is_some()
+    }
+
+    /// The workspaces of a session that are none of these.
+    fn others(&self, id: SessionId, workspaces: &[WorkspaceId]) -> impl Iterator<Item = &Topic> {
+        let session = self.sessions.iter().find(|it| it.id == id);
+        let places = session.into_iter().flat_map(|it| &it.places);
+        let topics = places.map(|place| &place.topic);
+        topics
+            .filter(move |topic| matches!(topic, Topic::Workspace(it) if !workspaces.contains(it)))
     }
 
     pub(super) fn depart<A>(

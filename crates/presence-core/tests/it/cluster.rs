@@ -21,7 +21,7 @@ use presence_core::rosters::Hearers;
 use presence_core::users::{self, Connection};
 use presence_core::{
     Change, ChannelId, Chosen, Clock, DeviceId, Edit, Event, Limits, Profile, Reason, SessionId,
-    StatusChange, Tick, Timestamp, Timing, Topic, UserId, Watching, rosters,
+    StatusChange, Tick, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId, rosters,
 };
 
 const START: u64 = 1_764_000_000_000;
@@ -60,6 +60,26 @@ fn back_in_time_on_another_node_is_nothing() {
 10s  1 ann/web vanishes
 19s  2 ann/web resumes
      > 2 ann/web is back
+60s  .
+",
+    );
+}
+
+#[test]
+fn whose_new_token_on_another_node_names_other_workspaces_is_in_those_only() {
+    check(
+        "
+ 0s  3 eve watches acme
+     > 3 acme []
+     3 eve watches initech
+     > 3 initech []
+     1 ann/web connects in acme
+     > 3 acme +ann online
+10s  1 ann/web vanishes
+12s  2 ann/web resumes in initech
+     > 2 ann/web is back
+     > 3 initech +ann online
+     > 3 acme -ann left
 60s  .
 ",
     );
@@ -883,7 +903,10 @@ impl Stage {
                 return self.tell(
                     node,
                     Input::Roster(rosters::Input::Watched {
-                        topic: Topic::Channel(ChannelId::new(topic).unwrap()),
+                        topic: match topic.contains(':') {
+                            true => Topic::Channel(ChannelId::new(topic).unwrap()),
+                            false => Topic::Workspace(WorkspaceId::new(topic).unwrap()),
+                        },
                         watcher: SessionId::from_u128(1000),
                         watching: Watching::Full,
                         before: None,
@@ -892,12 +915,15 @@ impl Stage {
                     }),
                 );
             }
-            ["connects" | "resumes"] => users::Input::Connected {
+            ["connects" | "resumes", ref rest @ ..] => users::Input::Connected {
                 session: SessionId::from_u128(1 + self.connections.len() as u128),
                 resume: by,
                 fingerprint: None,
                 device: DeviceId::new(label.split('/').next_back().unwrap()).unwrap(),
-                workspaces: Vec::new(),
+                workspaces: match *rest {
+                    ["in", workspace] => vec![WorkspaceId::new(workspace).unwrap()],
+                    _ => Vec::new(),
+                },
                 card: Arc::default(),
                 origin: None,
                 reply_to: label.to_owned(),
@@ -1023,8 +1049,9 @@ impl Stage {
                     self.windows_told.extend(told);
                 }
                 Effect::Roster(rosters::Effect::Tell { topic, event, .. }) => {
-                    let Topic::Channel(topic) = topic else {
-                        continue;
+                    let topic = match &topic {
+                        Topic::Channel(it) => it.as_str(),
+                        Topic::Workspace(it) => it.as_str(),
                     };
                     if matches!(*event, presence_core::Event::Anew { .. }) {
                         continue;

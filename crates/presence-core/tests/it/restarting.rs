@@ -298,9 +298,9 @@ show changes
  4s  ann/web vanishes
      > note ann/web@0 Idle lost
  5s  ann/web resumes
-     > note ann/web not in workspace:acme
      > ann/web is back
      > note ann/web@1 Idle
+     > note ann/web not in workspace:acme
  6s  ann/web leaves
      > note ann/web over
 ",
