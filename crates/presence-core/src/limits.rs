@@ -143,7 +143,7 @@ impl Timing {
     /// The span of time in which cursors, broadcasts, and starts and ends of typing are counted against their limits.
     pub const RATE_WINDOW: Duration = Duration::from_millis(50);
     /// With [`Tick::Auto`], the shortest time between two events of a topic, for each person in it. The event is sent
-    /// to each of them, so a topic uses at most a tenth of a core, however often it changes.
+    /// to each of them, so a topic uses at most about a quarter of a core, however often it changes.
     pub const FLOOR_PER_PERSON: Duration = Duration::from_micros(50);
     /// With [`Tick::Auto`], the longest time by which a backlog of the node delays an event of a topic.
     pub const BACKLOG_MAX: Duration = Duration::from_millis(50);
