@@ -23,7 +23,8 @@ use crate::request::Refused;
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 /// The longest body of a bulk request, in bytes: a thousand of the longest ids, and some room.
 const BULK_BYTES_MAX: usize = 256 * 1024;
-/// The longest body of a join of many users, in bytes: a thousand users, each with a kilobyte of meta.
+/// The longest body of a join of many users, in bytes: a thousand users with a kilobyte each, for ids and meta. Metas may
+/// be longer (`META_BYTES_MAX`), and then fewer users fit.
 const JOIN_ALL_BYTES_MAX: usize = 1024 * 1024;
 
 /// One route of the API.
