@@ -38,6 +38,8 @@ pub(crate) struct Heard {
     pub(crate) at: Timestamp,
     /// Whether the gateway was stopping.
     pub(crate) is_draining: bool,
+    /// When its process started.
+    pub(crate) started_at_ms: u64,
 }
 
 impl Peers {
@@ -102,6 +104,7 @@ mod tests {
         Heard {
             at: at(seconds),
             is_draining: false,
+            started_at_ms: 1_000_000,
         }
     }
 

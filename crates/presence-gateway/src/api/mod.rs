@@ -17,6 +17,7 @@ mod explained;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod hostile;
 mod problem;
+mod process;
 mod shapes;
 
 mod cors;

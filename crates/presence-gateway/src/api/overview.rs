@@ -6,13 +6,14 @@ use std::time::Duration;
 use hyper::StatusCode;
 use presence_core::cluster::Incarnation;
 use presence_core::explain::{Gateway, GatewayState};
-use presence_core::{ChannelId, Timestamp, Timing};
+use presence_core::{ChannelId, Timestamp};
 use presence_redis::Goodbye;
 use serde::Serialize;
 use serde_json::json;
 
 use super::operators::{moment, number};
 use super::problem::Problem;
+use super::process::Process;
 use crate::admin::{
     COLUMNS, Degradation, Heard, Levels, NodeHealth, Peer, Question, ROOMS_MAX, Reply, RoomLine,
     Sample,
@@ -49,6 +50,8 @@ struct Node {
     started_at_ms: Option<u64>,
     levels: Option<Levels>,
     samples: Vec<Sample>,
+    #[serde(skip)]
+    process: Process,
 }
 
 /// How a gateway is.
@@ -193,6 +196,10 @@ impl Overview {
             started_at_ms: None,
             levels: None,
             samples: Vec::new(),
+            process: Process {
+                who: leases.as_ref().map(|(me, _)| *me),
+                started_at_ms: Some(health.started_at_ms),
+            },
         };
         self.add_vitals(node, health);
     }
@@ -211,6 +218,7 @@ impl Overview {
                 let heard = Heard {
                     at: now,
                     is_draining,
+                    started_at_ms: health.started_at_ms,
                 };
                 app.lookout.answered(gateway.who, heard)
             }
@@ -237,6 +245,10 @@ impl Overview {
             started_at_ms: None,
             levels: None,
             samples: Vec::new(),
+            process: Process {
+                who: Some(gateway.who),
+                started_at_ms: peer.heard.map(|it| it.started_at_ms),
+            },
             name: gateway.name.to_string(),
         };
         match health {
@@ -308,20 +320,17 @@ impl Overview {
         });
     }
 
-    /// Drops dead gateways that came back under their names, and puts the others in order.
+    /// Drops dead gateways that came back, and puts the others in order.
     fn settle(&mut self) {
         let living = self.nodes.iter().filter(|it| it.state != State::Dead);
-        let living: Vec<(String, u64)> = living
-            .filter_map(|it| Some((it.name.clone(), it.started_at_ms?)))
-            .collect();
-        // Names need not be unique: only one that started about when the other died, or later, is the same one.
-        let back_within = 2 * Timing::LEASE.as_millis() as u64;
+        let living: Vec<(String, Process)> =
+            living.map(|it| (it.name.clone(), it.process)).collect();
         let came_back = |dead: &Node| {
             let died_at = dead.lease_until_ms.unwrap_or_default();
-            let is_it = |(name, started): &(String, u64)| {
-                *name == dead.name && *started + back_within >= died_at
-            };
-            living.iter().any(is_it)
+            living.iter().any(|(name, living)| {
+                let is_namesake = *name == dead.name && living.may_replace_one_that_died(died_at);
+                is_namesake || living.continues(&dead.process)
+            })
         };
         self.nodes
             .retain(|it| it.state != State::Dead || !came_back(it));
@@ -507,7 +516,63 @@ mod tests {
             started_at_ms: None,
             levels: None,
             samples: Vec::new(),
+            process: Process::default(),
         }
+    }
+
+    /// A gateway `eu-2` of that process, in that generation, which started at `started` if that is known.
+    fn process(state: State, (node_id, generation): (u64, u32), started: Option<u64>) -> Node {
+        let process = Process {
+            who: Some(Incarnation {
+                node: node_id,
+                generation,
+            }),
+            started_at_ms: started,
+        };
+        Node {
+            lease_until_ms: Some(10_000_000),
+            process,
+            ..node("eu-2", state)
+        }
+    }
+
+    /// Which of these are shown, and which of them as dead.
+    fn settled(nodes: Vec<Node>) -> (usize, usize) {
+        let mut overview = Overview::default();
+        for node in nodes {
+            overview.note_silence(&node, &Peer::default(), at(1));
+            overview.nodes.push(node);
+        }
+        overview.settle();
+        let is_dead = |it: &&Degraded| it.trouble.state == "dead";
+        let dead = overview.degraded.iter().filter(is_dead);
+        (overview.nodes.len(), dead.count())
+    }
+
+    #[test]
+    fn a_gateway_that_was_paused_for_longer_than_its_lease_is_dead_no_more_when_it_is_back() {
+        let dead = || process(State::Dead, (7, 0), None);
+        assert_eq!(settled(vec![dead()]), (1, 1));
+        // It had run for hours.
+        let back = process(State::Alive, (7, 1), Some(1_000));
+        assert_eq!(settled(vec![dead(), back]), (1, 0));
+        // Redis is away meanwhile, so nobody can be asked.
+        let back = process(State::Unknown, (7, 1), None);
+        assert_eq!(settled(vec![dead(), back]), (1, 0));
+    }
+
+    #[test]
+    fn a_gateway_that_started_again_takes_the_place_of_the_dead_one_of_its_name() {
+        let dead = || process(State::Dead, (7, 0), None);
+        for state in [State::Alive, State::Unknown] {
+            let again = process(state, (8, 0), Some(10_004_000));
+            assert_eq!(settled(vec![dead(), again]), (1, 0));
+            // Two that were given one name.
+            let namesake = process(state, (8, 0), Some(1_000));
+            assert_eq!(settled(vec![dead(), namesake]), (2, 1));
+        }
+        let unheard = process(State::Unknown, (8, 0), None);
+        assert_eq!(settled(vec![dead(), unheard]), (2, 1));
     }
 
     #[test]
