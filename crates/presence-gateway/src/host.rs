@@ -55,7 +55,7 @@ impl Host for App {
     ) -> Result<Answer, Refused> {
         match operation {
             Operation::Channels(it) => lists::channels(authorized, it).await,
-            Operation::Nodes(_) => lists::nodes(authorized),
+            Operation::Nodes(_) => lists::nodes(authorized).await,
             Operation::Connections(it) => lists::connections(authorized, it).await,
             Operation::Disconnect(it) => lists::disconnect(authorized, it).await,
         }

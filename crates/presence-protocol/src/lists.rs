@@ -40,7 +40,7 @@ frame! { lenient
         pub name: Arc<str>,
         /// The id of its incarnation; `None` for a gateway that is alone.
         pub id: Option<Arc<str>>,
-        /// `alive`, `late` if its lease has run out, or `dead` if that was declared.
+        /// `alive`, `late` if its lease has run out, `dead` if that was declared, or `stopped` if it ended on purpose.
         pub state: Arc<str>,
         /// When its lease ends or ended, in milliseconds since 1970; for a dead one, when it was declared dead.
         pub lease_until: Option<u64>,

@@ -209,6 +209,14 @@ impl App {
         }
     }
 
+    /// Those of `who` that have stopped on purpose, as far as Redis or this gateway knows.
+    pub(crate) async fn stopped(&self, who: &[Incarnation]) -> Vec<Incarnation> {
+        self.read_goodbyes(who).await;
+        let peers = lock(&self.lookout.peers);
+        let stopped = who.iter().copied().filter(|it| peers.has_stopped(*it));
+        stopped.collect()
+    }
+
     /// Tells the other gateways how far this one has got that stops on purpose.
     pub(crate) async fn say_goodbye(&self, goodbye: impl Fn(Timestamp) -> Goodbye) {
         let (Some(shared), Some((me, _))) = (&self.shared, self.hub.leases()) else {

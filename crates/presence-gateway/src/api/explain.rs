@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use presence_core::cluster::Incarnation;
 use presence_core::explain::{Gateway, GatewayState};
 use presence_core::{ChannelId, UserId};
 use presence_protocol::ErrorCode;
@@ -22,11 +23,12 @@ pub(super) async fn user(app: &App, identity: &Identity, user: &UserId) -> Resul
         // Before anything of the user is looked at, so that the answer is the same for everybody.
         may_explain(identity)?;
     }
-    let mut evidence = app.hub.explain_user(user).await?;
+    let (evidence, stopped) = tokio::join!(app.hub.explain_user(user), stopped(app));
+    let mut evidence = evidence?;
     let name = &app.config.node_name;
     name_here(&mut evidence.gateways, name);
     let explanation = evidence.explain();
-    let body = User::of(&evidence, &explanation, name, is_owner);
+    let body = User::of(&evidence, &explanation, name, &stopped, is_owner);
     Ok(http::json(StatusCode::OK, &body))
 }
 
@@ -38,12 +40,23 @@ pub(super) async fn channel(
 ) -> Result<Answer, Problem> {
     may_explain(identity)?;
     identity.may_watch_channel(&channel)?;
-    let mut evidence = app.hub.explain_channel(&channel).await?;
+    let (evidence, stopped) = tokio::join!(app.hub.explain_channel(&channel), stopped(app));
+    let mut evidence = evidence?;
     let name = &app.config.node_name;
     name_here(&mut evidence.gateways, name);
     let explanation = evidence.explain();
-    let body = Room::of(&evidence, &explanation, name);
+    let body = Room::of(&evidence, &explanation, name, &stopped);
     Ok(http::json(StatusCode::OK, &body))
+}
+
+/// The dead gateways that had stopped on purpose.
+async fn stopped(app: &App) -> Vec<Incarnation> {
+    let Some((_, leases)) = app.hub.leases() else {
+        return Vec::new();
+    };
+    let dead = leases.nodes.iter().filter(|it| it.is_dead);
+    let dead: Vec<Incarnation> = dead.map(|it| it.who).collect();
+    app.stopped(&dead).await
 }
 
 /// Gives this gateway its name. A hub that is alone has none among others.

@@ -53,11 +53,13 @@ pub(super) struct User<'a> {
 }
 
 impl<'a> User<'a> {
-    /// The answer of the gateway with the name `here`. An owner is not told who watches them.
+    /// The answer of the gateway with the name `here`. Of the dead gateways, those in `stopped` have ended on purpose. An
+    /// owner is not told who watches them.
     pub(super) fn of(
         evidence: &'a UserEvidence,
         explanation: &'a UserExplanation,
         here: &'a str,
+        stopped: &[Incarnation],
         is_owner: bool,
     ) -> Self {
         let names = Names::of(&evidence.gateways);
@@ -87,7 +89,7 @@ impl<'a> User<'a> {
             history: history
                 .map(|(gateway, it)| TransitionShape::of(now, it, *gateway, &names))
                 .collect(),
-            gateways: gateways(&evidence.gateways, &names),
+            gateways: gateways(&evidence.gateways, &names, stopped),
             silent: silent(&evidence.gateways, &names),
         }
     }
@@ -352,12 +354,19 @@ struct GatewayShape<'a> {
     dead_since: Option<String>,
 }
 
-fn gateways<'a, R>(gateways: &[Gateway<R>], names: &Names<'a>) -> Vec<GatewayShape<'a>> {
+fn gateways<'a, R>(
+    gateways: &[Gateway<R>],
+    names: &Names<'a>,
+    stopped: &[Incarnation],
+) -> Vec<GatewayShape<'a>> {
     let gateways = gateways.iter().zip(&names.all).map(|(it, (_, name))| {
         let (state, lease_until, dead_since) = match it.state {
             GatewayState::Here => ("here", None, None),
             GatewayState::Answered => ("answered", None, None),
             GatewayState::Silent { until } => ("silent", Some(until), None),
+            GatewayState::Dead { since } if stopped.contains(&it.who) => {
+                ("stopped", None, Some(since))
+            }
             GatewayState::Dead { since } => ("dead", None, Some(since)),
         };
         GatewayShape {
@@ -395,11 +404,12 @@ pub(super) struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    /// The answer of the gateway with the name `here`.
+    /// The answer of the gateway with the name `here`. Of the dead gateways, those in `stopped` have ended on purpose.
     pub(super) fn of(
         evidence: &'a RoomEvidence,
         explanation: &'a RoomExplanation,
         here: &'a str,
+        stopped: &[Incarnation],
     ) -> Self {
         let names = Names::of(&evidence.gateways);
         let now = evidence.now;
@@ -425,7 +435,7 @@ impl<'a> Room<'a> {
             history: history
                 .map(|(gateway, it)| TransitionShape::of(now, it, *gateway, &names))
                 .collect(),
-            gateways: gateways(&evidence.gateways, &names),
+            gateways: gateways(&evidence.gateways, &names, stopped),
             silent: silent(&evidence.gateways, &names),
         }
     }

@@ -69,8 +69,8 @@ struct Node<'a> {
 }
 
 /// Lists the gateways that share the store.
-pub(super) fn nodes(app: &App, identity: &Identity) -> Result<Answer, Problem> {
-    let list = listing::nodes(app, identity)?;
+pub(super) async fn nodes(app: &App, identity: &Identity) -> Result<Answer, Problem> {
+    let list = listing::nodes(app, identity).await?;
     let nodes = list.nodes.iter().map(|it| Node {
         name: &it.name,
         id: it.id.as_deref(),

@@ -271,7 +271,7 @@ async fn perform(
             channels::broadcast(app, identity, channel, body).await
         }
         Call::Channels => lists::channels(app, identity, query).await,
-        Call::Nodes => lists::nodes(app, identity),
+        Call::Nodes => lists::nodes(app, identity).await,
         Call::Connections => lists::connections(app, identity, query).await,
         Call::DisconnectAll => {
             listing::may_see_hidden(identity)?;

@@ -65,6 +65,10 @@ pub(super) async fn transitions(
     let silent = gateways
         .iter()
         .filter(|it| matches!(it.state, GatewayState::Silent { .. }));
+    // What one has recorded is gone with it, and nobody waits for that.
+    let asked: Vec<_> = silent.clone().map(|it| it.who).collect();
+    let stopped = app.stopped(&asked).await;
+    let silent = silent.filter(|it| !stopped.contains(&it.who));
     let body = json!({
         "gateway": app.config.node_name,
         "asked_at_ms": now.as_millis(),

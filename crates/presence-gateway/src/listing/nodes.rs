@@ -1,6 +1,7 @@
 //! The gateways that share a store.
 
 use presence_core::Timestamp;
+use presence_core::cluster::Incarnation;
 use presence_core::ports::Lease;
 
 use crate::app::App;
@@ -23,7 +24,7 @@ pub(crate) struct Node {
     pub(crate) name: String,
     /// The incarnation, which is the only one of its kind; `None` for a gateway that is alone.
     pub(crate) id: Option<String>,
-    /// `alive`, `late` if its lease has run out, or `dead` if that was declared.
+    /// `alive`, `late` if its lease has run out, `dead` if that was declared, or `stopped` if it ended on purpose.
     pub(crate) state: &'static str,
     /// When its lease ends or ended; for a dead node, when it was declared dead.
     pub(crate) lease_until: Option<Timestamp>,
@@ -36,20 +37,29 @@ pub(crate) struct Node {
 /// # Errors
 ///
 /// Fails without the scope `admin`.
-pub(crate) fn nodes(app: &App, identity: &Identity) -> Result<NodeList, Refused> {
+pub(crate) async fn nodes(app: &App, identity: &Identity) -> Result<NodeList, Refused> {
     identity.may_administer()?;
     let nodes = match app.hub.leases() {
-        Some((me, leases)) => leases
-            .nodes
-            .iter()
-            .map(|lease| Node {
+        Some((me, leases)) => {
+            let now = app.now();
+            let over = leases
+                .nodes
+                .iter()
+                .filter(|it| it.is_dead || it.until < now);
+            let over: Vec<Incarnation> = over.map(|it| it.who).collect();
+            let stopped = app.stopped(&over).await;
+            let nodes = leases.nodes.iter().map(|lease| Node {
                 name: lease.name.to_string(),
                 id: Some(lease.who.to_string()),
-                state: state_of(lease, app.now()),
+                state: match stopped.contains(&lease.who) {
+                    true => "stopped",
+                    false => state_of(lease, now),
+                },
                 lease_until: Some(lease.until),
                 is_me: lease.who == me,
-            })
-            .collect(),
+            });
+            nodes.collect()
+        }
         None => vec![Node {
             name: app.config.node_name.to_string(),
             id: None,

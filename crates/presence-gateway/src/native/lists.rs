@@ -43,9 +43,9 @@ pub(crate) async fn channels(
     Ok(Answer::Channels(page))
 }
 
-pub(crate) fn nodes(authorized: &Authorized) -> Result<Answer, Refused> {
+pub(crate) async fn nodes(authorized: &Authorized) -> Result<Answer, Refused> {
     let (app, identity) = (authorized.host(), authorized.identity());
-    let list = listing::nodes(app, identity)?;
+    let list = in_time(listing::nodes(app, identity)).await?;
     let nodes = list.nodes.into_iter().map(|it| event::Node {
         name: it.name.into(),
         id: it.id.map(Arc::from),

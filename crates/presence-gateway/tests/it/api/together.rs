@@ -211,18 +211,40 @@ async fn a_gateway_that_stops_in_time_is_never_late_or_dead() {
     let stopped = async { while !look().await {} };
     soon("it is shown as stopped", stopped).await;
     assert!(two.ends().await.success());
+    let what_happens = cluster.operator().get("/admin/api/transitions").await.ok();
+    assert_eq!(what_happens["silent"], json!([]));
     // Its lease ends, and the others clean up after it.
     let leases = async {
         loop {
             look().await;
             let nodes = cluster.operator().get("/api/presence/nodes").await.ok();
-            if node_in(&nodes, "eu-2")["state"] == "dead" {
+            let state = &node_in(&nodes, "eu-2")["state"];
+            assert!(state == "alive" || state == "stopped", "{nodes}");
+            if state == "stopped" {
                 return;
             }
         }
     };
     timeout(Duration::from_secs(40), leases).await.unwrap();
     look().await;
+    let path = "/api/presence/users/ann/explain";
+    let explained = async {
+        loop {
+            let explained = cluster.operator().get(path).await.ok();
+            let gateways = explained["gateways"].as_array().unwrap().iter();
+            let states = gateways.map(|it| format!("{} {}", it["gateway"], it["state"]));
+            let states: Vec<String> = states.collect();
+            if states == [r#""eu-1" "here""#, r#""eu-2" "stopped""#] {
+                return;
+            }
+            assert!(
+                !states.contains(&r#""eu-2" "dead""#.to_owned()),
+                "{states:?}"
+            );
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(40), explained).await.unwrap();
     seen.retain(|it| it != "alive");
     assert_eq!(seen, ["draining", "stopped"]);
     // An alert is for those that are lost.
