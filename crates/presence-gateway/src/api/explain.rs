@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use presence_core::cluster::Incarnation;
-use presence_core::explain::{Gateway, GatewayState};
+use presence_core::explain::{Difference, Gateway, GatewayState, Stored, UserEvidence, View};
 use presence_core::{ChannelId, UserId};
 use presence_protocol::ErrorCode;
 
@@ -27,7 +27,9 @@ pub(super) async fn user(app: &App, identity: &Identity, user: &UserId) -> Resul
     let mut evidence = evidence?;
     let name = &app.config.node_name;
     name_here(&mut evidence.gateways, name);
-    let explanation = evidence.explain();
+    let mut explanation = evidence.explain();
+    let differences = &mut explanation.differences;
+    differences.retain(|it| !is_expected(it, app, &evidence));
     let body = User::of(&evidence, &explanation, name, &stopped, is_owner);
     Ok(http::json(StatusCode::OK, &body))
 }
@@ -57,6 +59,32 @@ async fn stopped(app: &App) -> Vec<Incarnation> {
     let dead = leases.nodes.iter().filter(|it| it.is_dead);
     let dead: Vec<Incarnation> = dead.map(|it| it.who).collect();
     app.stopped(&dead).await
+}
+
+/// Whether that is no fault: the profile store does not have the newest status of a user, and has no reason to.
+fn is_expected(it: &Difference, app: &App, evidence: &UserEvidence) -> bool {
+    let Difference::ProfileBehind { stored, .. } = it else {
+        return false;
+    };
+    // The user was erased: the revision that is left for a while is all there is of them.
+    let is_erased = stored.is_none()
+        && match &evidence.shared {
+            Stored::Has(shared) => shared.profile.as_ref().is_none_or(|it| it.is_blank()),
+            Stored::Absent => true,
+            Stored::Away | Stored::NotUsed => false,
+        };
+    // Gateways without a database have a file each, and a gateway does not hear of users who are elsewhere only. When
+    // they come here, it reads their profiles from Redis.
+    let has_file_of_its_own = app.shared.is_some() && app.config.mongodb.is_none();
+    is_erased || (has_file_of_its_own && !knows_here(evidence))
+}
+
+/// Whether the gateway that was asked knows the user.
+fn knows_here(evidence: &UserEvidence) -> bool {
+    let mut here = evidence.gateways.iter();
+    let here = here.find(|it| it.state == GatewayState::Here);
+    let view = here.and_then(|it| it.report.as_ref()).map(|it| &it.view);
+    matches!(view, Some(View::Known(_)))
 }
 
 /// Gives this gateway its name. A hub that is alone has none among others.

@@ -182,6 +182,42 @@ async fn channels_of_all_gateways_are_counted_and_one_that_is_left_is_not() {
     soon("the list of both", listed).await;
 }
 
+/// Waits until this gateway explains the user, and finds no difference.
+async fn agrees(gateway: &Running, user: &str) -> Value {
+    let path = format!("/api/presence/users/{user}/explain");
+    let agreed = async {
+        loop {
+            let explained = admin(gateway).get(&path).await.ok();
+            if explained["differences"] == json!([]) {
+                return explained;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon(format!("no difference about {user}"), agreed).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_with_a_file_each_do_not_miss_the_profile_of_somebody_elsewhere() {
+    let pair = Pair::start().await;
+    let mut ann = Socket::of(&pair.one, "ann").await;
+    ann.says(r#"{"type":"presence:status","status":"busy"}"#)
+        .await;
+    for gateway in [&pair.one, &pair.two] {
+        let explained = agrees(gateway, "ann").await;
+        assert_eq!(explained["chosen"]["status"], "busy");
+    }
+    // What is left of somebody who was erased is a revision, and for a while only.
+    let erased = admin(&pair.one);
+    let erased = erased.call("DELETE", "/api/presence/users/ann", None).await;
+    assert_eq!(erased.status, 204);
+    for gateway in [&pair.one, &pair.two] {
+        let explained = agrees(gateway, "ann").await;
+        assert_eq!(explained["shown"], "offline");
+        assert_eq!(explained["history"], json!([]));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connections_of_a_user_are_ended_on_both_gateways() {
     let pair = Pair::start().await;
