@@ -43,6 +43,8 @@ pub(crate) struct Leasing<T> {
     me: Incarnation,
     /// The nodes whose leases were logged, as long as they have them.
     logged: BTreeSet<Incarnation>,
+    /// The nodes that were dead when this one came: whoever lost them has logged and counted it.
+    dead_before: Option<BTreeSet<Incarnation>>,
     in_flight: InFlight,
     /// The caller that is told when the last renewal is stored.
     stopping: Option<oneshot::Sender<()>>,
@@ -61,6 +63,7 @@ impl<T: Topics> Leasing<T> {
         Leasing {
             me,
             logged: BTreeSet::new(),
+            dead_before: None,
             store,
             name,
             clock,
@@ -148,6 +151,10 @@ impl<T: Topics> Leasing<T> {
 
     /// Logs which nodes are new among those that have a lease, this one and those that were here before it included.
     fn note(&mut self, leases: &Leases) {
+        self.dead_before.get_or_insert_with(|| {
+            let dead = leases.nodes.iter().filter(|it| it.is_dead);
+            dead.map(|it| it.who).collect()
+        });
         for lease in newly_seen(&mut self.logged, &leases.nodes) {
             let (name, is_me) = (&*lease.name, lease.who == self.me);
             tracing::info!(event = "lease_seen", who = %lease.who, name, is_me, "a node has a lease");
@@ -230,6 +237,10 @@ impl<T: Topics> Leasing<T> {
 
     /// Logs and counts that a node is dead, or logs that it has stopped on purpose.
     fn log_lost(&self, who: Incarnation) {
+        let before = self.dead_before.as_ref();
+        if before.is_some_and(|it| it.contains(&who)) {
+            return;
+        }
         let (store, counters) = (self.store.clone(), self.counters.clone());
         self.in_flight.push(Box::pin(async move {
             match store.has_stopped(who).await {

@@ -261,3 +261,38 @@ async fn a_gateway_that_stops_in_time_is_never_late_or_dead() {
     assert_eq!(node_in(&overview, "eu-2")["state"], "stopped");
     assert_eq!(unwell(&overview), [] as [Value; 0], "{overview}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_counts_as_lost_those_only_that_died_while_it_was_there() {
+    let cluster = Cluster::start().await;
+    let (two, _place) = cluster.another("eu-2").await;
+    two.kill();
+    let lost = async |gateway: &Running| {
+        let metrics = get(gateway.address(), "/metrics").await;
+        let mut lines = metrics.lines();
+        let line = lines.find_map(|it| it.strip_prefix("presence_nodes_lost_total "));
+        line.unwrap().to_owned()
+    };
+    let died = async {
+        while lost(&cluster.one).await != "1" {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(Duration::from_secs(40), died).await.unwrap();
+    let three = start_one(&cluster.settings, "eu-3").await;
+    let operator = Caller::with(&three, "root", &["admin"], &[]);
+    let lease = async || {
+        let nodes = operator.get("/api/presence/nodes").await.ok();
+        assert_eq!(node_in(&nodes, "eu-2")["state"], "dead", "{nodes}");
+        node_in(&nodes, "eu-3")["lease_until"].clone()
+    };
+    // What it found at its start is dealt with when it has renewed its lease.
+    let first = lease().await;
+    let renewed = async {
+        while lease().await == first {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    soon("its lease is renewed", renewed).await;
+    assert_eq!(lost(&three).await, "0");
+}
