@@ -8,8 +8,8 @@ use hyper::StatusCode;
 use presence_core::history::Cause;
 use presence_core::{Refusal, Timestamp, UserId};
 use presence_protocol::{Chosen, ErrorCode, Field};
-use serde::Deserialize;
 use serde::de::{Error, Unexpected};
+use serde::{Deserialize, Serialize};
 use serde_json::{Number, json};
 
 use super::problem::Problem;
@@ -23,6 +23,8 @@ use crate::revoking::NotKept;
 
 /// How long tokens that were issued before a kick are refused: longer than tokens should be valid.
 const REVOKED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long a bulk request waits for profiles to be read, before it answers without those users.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 /// When to repeat a kick that could not be stored.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
@@ -50,6 +52,15 @@ pub(super) struct BulkBody {
     pub(super) user_ids: Vec<String>,
 }
 
+/// The answer to a bulk request.
+#[derive(Debug, Serialize)]
+struct BulkAnswer<'a> {
+    users: Vec<Seen<'a>>,
+    /// Those whose profiles could not be read in time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unavailable: Vec<&'a str>,
+}
+
 /// Answers the public status of many users, in the order of the request.
 pub(super) async fn bulk(
     app: &App,
@@ -62,9 +73,20 @@ pub(super) async fn bulk(
     for user in &users {
         identity.may_watch_user(user)?;
     }
-    let public_views = app.hub.public_views(&users).await?;
-    let users: Vec<Seen<'_>> = public_views.iter().map(Seen::of).collect();
-    Ok(http::json(StatusCode::OK, &json!({ "users": users })))
+    let public_views = app.hub.public_views_within(READ_WITHIN, &users).await?;
+    let known = public_views.iter().flatten();
+    let body = BulkAnswer {
+        users: known.map(Seen::of).collect(),
+        unavailable: {
+            let all = users.iter().zip(&public_views);
+            let unknown = all.filter(|(_, it)| it.is_none());
+            unknown.map(|(user, _)| user.as_str()).collect()
+        },
+    };
+    if body.users.is_empty() {
+        return Err(Refusal::Unavailable.into());
+    }
+    Ok(http::json(StatusCode::OK, &body))
 }
 
 /// The body of a change of status: each field is absent, `null`, or a value.

@@ -1,15 +1,30 @@
 //! Reads the state of users, channels and workspaces.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use presence_core::rosters::Page;
 use presence_core::users::{Answer, Input};
 use presence_core::{ChannelId, OwnView, PublicView, Refusal, Span, Timestamp, Topic, UserId};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::Hub;
 use crate::counters::Counts;
 use crate::mailbox::{Occupied, ReplyTo, RosterMessage, UserMessage};
+
+/// The answer of a shard, when it comes.
+type Asked = oneshot::Receiver<Result<Answer, Refusal>>;
+
+/// The view that is in an answer.
+fn public_view_in(
+    answer: Result<Result<Answer, Refusal>, oneshot::error::RecvError>,
+) -> Result<PublicView, Refusal> {
+    match answer.map_err(|_| Refusal::Stopped)?? {
+        Answer::PublicView(public_view) => Ok(public_view),
+        Answer::OwnView(_) | Answer::Done => Err(Refusal::Unavailable),
+    }
+}
 
 impl Hub {
     /// How others see `user`. A user of whom nothing is known is offline.
@@ -32,6 +47,42 @@ impl Hub {
     /// [`Refusal::Unavailable`] if one of the profiles cannot be read, or if too many inputs wait for one of the users.
     /// [`Refusal::Stopped`] if the hub has stopped.
     pub async fn public_views(&self, users: &[UserId]) -> Result<Vec<PublicView>, Refusal> {
+        let mut public_views = Vec::with_capacity(users.len());
+        for answer in self.ask_for_public_views(users).await? {
+            public_views.push(public_view_in(answer.await)?);
+        }
+        Ok(public_views)
+    }
+
+    /// How others see each of `users`, in this order; `None` for a user whose profile could not be read within `wait`.
+    /// One profile that cannot be read keeps nobody from being told of the others.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Stopped`] if the hub has stopped.
+    pub async fn public_views_within(
+        &self,
+        wait: Duration,
+        users: &[UserId],
+    ) -> Result<Vec<Option<PublicView>>, Refusal> {
+        let until = Instant::now() + wait;
+        let Ok(asked) = timeout_at(until, self.ask_for_public_views(users)).await else {
+            return Ok(vec![None; users.len()]);
+        };
+        let mut public_views = Vec::with_capacity(users.len());
+        for answer in asked? {
+            // An answer that is there already counts, also if the time is over.
+            let answer = timeout_at(until, answer).await;
+            public_views.push(match answer.map(public_view_in) {
+                Ok(Err(Refusal::Stopped)) => return Err(Refusal::Stopped),
+                Ok(public_view) => public_view.ok(),
+                Err(_) => None,
+            });
+        }
+        Ok(public_views)
+    }
+
+    async fn ask_for_public_views(&self, users: &[UserId]) -> Result<Vec<Asked>, Refusal> {
         let mut asked = Vec::with_capacity(users.len());
         for user in users {
             let (reply, answer) = oneshot::channel();
@@ -42,14 +93,7 @@ impl Hub {
             self.happened(user, input).await?;
             asked.push(answer);
         }
-        let mut public_views = Vec::with_capacity(users.len());
-        for answer in asked {
-            match answer.await.map_err(|_| Refusal::Stopped)?? {
-                Answer::PublicView(public_view) => public_views.push(public_view),
-                Answer::OwnView(_) | Answer::Done => return Err(Refusal::Unavailable),
-            }
-        }
-        Ok(public_views)
+        Ok(asked)
     }
 
     /// How `user` sees themselves.

@@ -257,6 +257,32 @@ async fn a_record_that_cannot_be_read_keeps_nobody_else_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_call_about_many_users_answers_without_those_who_cannot_be_read() {
+    const WAIT: Duration = Duration::from_secs(5);
+    let store = Arc::new(FlakyStore::default());
+    let hub = Hub::start(Settings::default(), store.clone());
+    let _ann = connect(&hub, "ann").await;
+    let asked = ["ann", "eve", "bob"].map(user);
+    let shown = async || {
+        let began = tokio::time::Instant::now();
+        let public_views = hub.public_views_within(WAIT, &asked).await.unwrap();
+        assert!(began.elapsed() <= WAIT);
+        let shown = public_views.into_iter().map(|it| Some(it?.look.status));
+        shown.collect::<Vec<_>>()
+    };
+    let (online, offline) = (Some(Visible::Online), Some(Visible::Offline));
+    store.corrupt.lock().unwrap().insert(user("eve"));
+    assert_eq!(shown().await, [online, None, offline]);
+    // The store says nothing at all for longer than that.
+    *store.thinks.lock().unwrap() = Duration::from_secs(20);
+    assert_eq!(shown().await, [online, None, None]);
+    store.corrupt.lock().unwrap().clear();
+    *store.thinks.lock().unwrap() = Duration::ZERO;
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(shown().await, [online, offline, offline]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_acts_for_a_user_as_long_as_it_says_so() {
     let hub = hub();
     let mut ann = Watcher::join(&hub, "ann").await;
