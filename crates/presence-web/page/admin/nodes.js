@@ -53,6 +53,11 @@ class NodeCard {
     return this.#node.levels ? this.#complete : null;
   }
 
+  /** Whether it has stopped on purpose: it is shown after those that somebody may have to look at. */
+  get isOver() {
+    return this.#node.state === 'stopped';
+  }
+
   /** What it said to a question for the samples after `after`: all of them. */
   #keep(samples, after) {
     const all = [...this.#samples.filter(([at]) => at <= after), ...samples];
@@ -133,7 +138,9 @@ export class Nodes {
       const isLast = !nodes.some((other) => other !== node && other.state === 'alive');
       this.#cards.get(node.id ?? node.name).show(node, overview, after, isLast);
     }
-    arrange($('nodes'), [...this.#cards.values()].map(({ element }) => element));
+    const cards = [...this.#cards.values()];
+    const ordered = [...cards.filter((card) => !card.isOver), ...cards.filter((card) => card.isOver)];
+    arrange($('nodes'), ordered.map(({ element }) => element));
     showTotals(overview);
   }
 }
