@@ -339,21 +339,30 @@ async fn a_gateway_that_hangs_is_said_to_be_silent() {
     let pair = Pair::start().await;
     let three = Hangs::start(&pair.redis, "three");
     knows(&pair.one, &["one", "three", "two"]).await;
-    three.program.signal("STOP");
-    let _ann = Socket::of(&pair.two, "ann").await;
+    three.program.pauses().await;
+    let mut ann = Socket::of(&pair.two, "ann").await;
     let admin = admin(&pair.one);
-    let began = Instant::now();
-    let page = admin.get(LIST).await.ok();
-    assert_eq!(page["silent"], json!(["three"]));
+    // On a busy machine one that is well may need longer than it has, too. Then it is silent for once, and only then.
+    let listed = async |query: &str, silent: Value| loop {
+        let began = Instant::now();
+        let page = admin.get(&format!("{LIST}{query}")).await.ok();
+        let of_three = page["silent"].as_array().unwrap().contains(&json!("three"));
+        assert_eq!(of_three, silent == json!(["three"]), "{page}");
+        // Half a second, and some for the machine.
+        if page["silent"] == silent && began.elapsed() < Duration::from_secs(2) {
+            return page;
+        }
+    };
+    let all = listed("", json!(["three"]));
+    let page = soon("only the one that hangs is silent", all).await;
     assert_eq!(counts_of(&page), ["one 0", "two 1"]);
-    let ended = admin.post(DISCONNECT, json!({"user_id": "ann"})).await.ok();
-    assert_eq!(ended["silent"], json!(["three"]));
-    assert_eq!(ended["disconnected"], 1);
-    // Half a second for each, and some for a machine that is busy.
-    assert!(began.elapsed() < Duration::from_secs(4));
     // Who is not meant is not said to be silent.
-    let page = admin.get(&format!("{LIST}?gateway=two")).await.ok();
-    assert_eq!(page["silent"], json!([]));
+    let page = soon("two answers", listed("?gateway=two", json!([]))).await;
+    assert_eq!(counts_of(&page), ["two 1"]);
+    let ended = admin.post(DISCONNECT, json!({"user_id": "ann"})).await.ok();
+    let silent = ended["silent"].as_array().unwrap();
+    assert!(silent.contains(&json!("three")), "{ended}");
+    ann.is_over().await;
     three.program.kill();
 }
 
