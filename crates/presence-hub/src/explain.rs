@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use presence_core::cluster::{Ephemeral, Incarnation, Request, Snapshot, Subject};
+use presence_core::cluster::{Ephemeral, Incarnation, Record, Request, Snapshot, Subject};
 use presence_core::explain::{
     About, Answer, Gateway, GatewayState, NodeMessage, RECORDED_MAX, RoomReport, SharedUser,
     Stored, UserReport, View,
@@ -40,6 +40,7 @@ const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
 type Reading<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 type ReadProfile = Arc<dyn Fn(UserId) -> Reading<Option<Profile>> + Send + Sync>;
+type RemoveProfile = Arc<dyn Fn(UserId) -> Reading<()> + Send + Sync>;
 type ReadShared = Arc<dyn Fn(UserId) -> Reading<Snapshot> + Send + Sync>;
 
 /// Asks and answers. A clone is a handle for the same questions.
@@ -52,10 +53,12 @@ pub(crate) struct Inquirer {
     program: Arc<OnceLock<Program>>,
 }
 
-/// How the stores are read. A hub that has stopped has none.
+/// How the stores are used. A hub that has stopped has none.
 #[derive(Clone)]
 struct Stores {
     profile: ReadProfile,
+    /// Removes a profile, of a user who was erased.
+    remove: RemoveProfile,
     shared: Option<ReadShared>,
 }
 
@@ -104,6 +107,11 @@ impl fmt::Debug for Inquirer {
 impl Inquirer {
     /// The inquirer of a node that is alone.
     pub(crate) fn alone<P: Profiles>(router: ReplyRouter, profiles: Arc<P>) -> Self {
+        let removing = profiles.clone();
+        let remove: RemoveProfile = Arc::new(move |user| {
+            let profiles = removing.clone();
+            Box::pin(async move { profiles.remove(&[user]).await })
+        });
         let profile: ReadProfile = Arc::new(move |user| {
             let profiles = profiles.clone();
             Box::pin(async move {
@@ -115,6 +123,7 @@ impl Inquirer {
             router,
             stores: Arc::new(Mutex::new(Some(Stores {
                 profile,
+                remove,
                 shared: None,
             }))),
             cluster: None,
@@ -214,6 +223,7 @@ impl Inquirer {
                 let message = UserMessage::Unrecord(user.clone(), done);
                 let _ = self.router.people.of(user).send(message).await;
                 let _ = erased.await;
+                self.remove_erased(user).await;
                 Answer::Erased
             }
             About::Recent(query) => Answer::Recent(self.recent(query).await),
@@ -399,6 +409,31 @@ impl Inquirer {
         }
     }
 
+    /// Removes the profile of `user`, who was erased, if this node has a store of its own: it stored them while they were
+    /// here, and does not hear of their erasure. What is newer than the erasure stays.
+    async fn remove_erased(&self, user: &UserId) {
+        let stores = self.lock_stores().clone();
+        let Some((remove, shared)) = stores.and_then(|it| Some((it.remove, it.shared?))) else {
+            return;
+        };
+        let Ok(Ok(snapshot)) = timeout(STORES_WITHIN, shared(user.clone())).await else {
+            return;
+        };
+        let Some(erased) = erased_at(&snapshot) else {
+            return;
+        };
+        let stored = match self.stored(user).await {
+            Stored::Has(profile) => profile.status.revision,
+            _ => return,
+        };
+        if stored < erased {
+            let removed = timeout(STORES_WITHIN, remove(user.clone())).await;
+            if !matches!(removed, Ok(Ok(()))) {
+                tracing::warn!("the profile of a user who was erased cannot be removed here");
+            }
+        }
+    }
+
     /// Has the other nodes forget what they have recorded of `user`, who was erased. Returns whether all of them have
     /// confirmed it.
     pub(crate) async fn erase_elsewhere(&self, user: &UserId) -> bool {
@@ -420,6 +455,17 @@ impl Inquirer {
             "a gateway has not confirmed that it has forgotten the history of a user who was erased: it drops that when its ring is full, or when it stops"
         );
     }
+}
+
+/// The revision of the blank profile that is left in the shared store of somebody who was erased.
+fn erased_at(snapshot: &Snapshot) -> Option<u64> {
+    snapshot
+        .entries
+        .iter()
+        .find_map(|(.., record)| match record {
+            Record::Profile(profile) if profile.is_blank() => Some(profile.status.revision),
+            _ => None,
+        })
 }
 
 trait Asked {

@@ -219,6 +219,38 @@ async fn gateways_with_a_file_each_do_not_miss_the_profile_of_somebody_elsewhere
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_is_erased_is_gone_from_the_file_of_each_gateway_that_runs() {
+    let pair = Pair::start().await;
+    let mut ann = Socket::of(&pair.two, "ann").await;
+    ann.says(r#"{"type":"presence:status","status":"busy"}"#)
+        .await;
+    ann.leaves().await;
+    let path = "/api/presence/users/ann/explain";
+    let there = async |known: &str, stored: &str| loop {
+        let says = admin(&pair.two).get(path).await.ok()["says"].clone();
+        let mut gateways = says["gateways"].as_array().unwrap().iter();
+        let two = gateways.find(|it| it["gateway"] == "two").unwrap();
+        if two["knows"] == known && says["profile_store"]["state"] == stored {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    // It forgets her once nothing can be said about her session any more.
+    let in_file_only = there("nothing", "present");
+    let in_file_only = tokio::time::timeout(Duration::from_secs(90), in_file_only).await;
+    in_file_only.expect("it is in the file only");
+    let erased = admin(&pair.one);
+    let erased = erased.call("DELETE", "/api/presence/users/ann", None).await;
+    assert_eq!(erased.status, 204);
+    soon("it is gone", there("nothing", "nothing")).await;
+    let ann = admin(&pair.two).get("/api/presence/users/ann").await.ok();
+    assert_eq!(
+        (&ann["status"], &ann["last_seen"]),
+        (&json!("online"), &json!(null))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_connections_of_a_user_are_ended_on_both_gateways() {
     let pair = Pair::start().await;
     let admin = admin(&pair.one);
