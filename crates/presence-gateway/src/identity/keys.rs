@@ -29,6 +29,9 @@ const RSA_BYTES_MIN: usize = 256;
 /// The longest modulus, in bytes: 512, and a few bytes of DER around it.
 const RSA_BYTES_MAX: usize = 530;
 
+/// The length of a public key of Ed25519.
+const ED25519_BYTES: usize = 32;
+
 /// Whether a secret can be guessed: it is short, or a few characters over and over.
 pub fn weak_secret(secret: &[u8]) -> bool {
     let mut distinct = secret.to_vec();
@@ -283,6 +286,10 @@ pub(super) fn checked_key(algorithm: Algorithm, key: DecodingKey) -> Result<Key,
     if is_rsa && !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&rsa_bytes(&key)) {
         return Err("an RSA key of 2048 to 4096 bits would do".into());
     }
+    // The library panics at a shorter key, and cuts a longer one.
+    if key.family() == AlgorithmFamily::Ed && der_bytes(&key) != Some(ED25519_BYTES) {
+        return Err(format!("it is no key for {algorithm}"));
+    }
     let mut validation = Validation::new(algorithm.theirs());
     validation.set_required_spec_claims::<&str>(&[]);
     let header = base64.encode(format!("{{\"alg\":\"{algorithm}\"}}"));
@@ -293,6 +300,14 @@ pub(super) fn checked_key(algorithm: Algorithm, key: DecodingKey) -> Result<Key,
             Ok(Key { algorithm, key })
         }
         _ => Err(format!("it is no key for {algorithm}")),
+    }
+}
+
+/// The length of a key that is kept in one piece.
+fn der_bytes(key: &DecodingKey) -> Option<usize> {
+    match key.kind() {
+        DecodingKeyKind::SecretOrDer(der) => Some(der.len()),
+        DecodingKeyKind::RsaModulusExponent { .. } => None,
     }
 }
 

@@ -408,6 +408,12 @@ fn a_set_of_keys_may_have_others_besides_and_must_have_one_for_us() {
     let mut broken = jwk("ES256", "x");
     broken["x"] = json!("AAAA");
     refused(json!({"keys": [broken]}), "it is no key for ES256");
+    // What is shorter made the library panic, and what is longer was cut.
+    for length in [0, 1, 27, 31, 33, 64] {
+        let mut broken = jwk("EdDSA", "c");
+        broken["x"] = json!(base64.encode(vec![0x42; length]));
+        refused(json!({"keys": [broken]}), "it is no key for EdDSA");
+    }
 }
 
 #[test]
