@@ -7,6 +7,7 @@ mod held;
 mod input;
 #[cfg(debug_assertions)]
 mod invariants;
+mod late_choice;
 mod lifecycle;
 mod loading;
 mod others;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Effect;
+use super::late_choice::LateChoice;
 use super::shared::PENDING_MAX;
 use super::user::User;
 use crate::cluster::{Author, FencingToken};
@@ -92,6 +93,10 @@ impl User {
             return Choice::Overtaken;
         }
         self.expire_status(now);
+        if let Some(shared) = &mut self.shared {
+            let change = change.at(now);
+            shared.late_choice = late.map(|moment| Box::new(LateChoice { change, moment }));
+        }
         match self.choose_at(now, late.or(self.moment(now)), change) {
             true => Choice::New,
             false => Choice::Same,

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(super) use self::hiding::Hiding;
 pub(super) use self::putting::{PENDING_MAX, Putting};
 use super::Standstill;
+use super::late_choice::LateChoice;
 use super::session::Session;
 use crate::cluster::{
     Author, Change, FencingToken, Guard, HOLD_AFTER_MOVE, Hold, Incarnation, Membership, News,
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     /// How far the store's clock is ahead of this node's, in milliseconds.
     pub(super) store_ahead_ms: i64,
     late: Option<LateChoices>,
+    /// The last choice of a status that was made here, if it came late.
+    pub(super) late_choice: Option<Box<LateChoice>>,
     /// When the user was last heard from through nodes that have died since the map was last read.
     pub(super) orphaned_at: Option<Timestamp>,
     /// The moment of the last choice that was made here, by the store's clock.

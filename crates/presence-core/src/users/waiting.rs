@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::late_choice::LateChoice;
 use super::user::User;
 use super::{Effect, Key, Slot, Users, grant, refuse};
 use crate::cluster::FencingToken;
@@ -34,6 +35,8 @@ pub(super) struct WaitingRequest<A> {
     need: Need,
     /// The revision of the profile, or of the record of the session.
     revision: u64,
+    /// The late choice of a status that it waits for, if it is one.
+    late: Option<Box<LateChoice>>,
     until: Timestamp,
     reply_to: A,
 }
@@ -49,9 +52,18 @@ impl<A> WaitingRequest<A> {
         WaitingRequest {
             need,
             revision,
+            late: shared
+                .and_then(|it| it.late_choice.clone())
+                .filter(|_| need.is_of_profile()),
             until: now + PATIENCE,
             reply_to,
         }
+    }
+
+    /// Whether another choice stays in place of the one that it waits for.
+    fn is_overtaken(&self, user: &User) -> bool {
+        let late = self.late.as_ref();
+        late.is_some_and(|it| it.is_overtaken(&user.profile))
     }
 
     fn is_met(&self, user: &User, stored: &[(SessionId, FencingToken)]) -> bool {
@@ -109,8 +121,8 @@ impl<A> Users<A> {
         }
     }
 
-    /// Answers the requests whose changes are in the store. Refuses those whose session went to another node: it is not
-    /// known what became of the change.
+    /// Answers the requests whose changes are in the store. Refuses those whose session went to another node, because it is
+    /// not known what became of the change, and late choices that are overtaken.
     pub(super) fn answer(
         &mut self,
         id: &UserId,
@@ -128,7 +140,8 @@ impl<A> Users<A> {
         let mut left = Vec::new();
         for one in all {
             let is_taken = |it: &SessionId| one.need == Need::Session(*it);
-            if taken.iter().any(is_taken) {
+            let is_overtaken = user.is_some_and(|user| one.is_overtaken(user));
+            if is_overtaken || taken.iter().any(is_taken) {
                 refuse(Some(one.reply_to), Refusal::Unavailable, out);
             } else if user.is_none_or(|user| one.is_met(user, stored)) {
                 grant(Some(one.reply_to), out);

@@ -1028,6 +1028,38 @@ fn a_connection_ends_an_offline_that_its_node_hears_of_later() {
     }
 }
 
+/// Node 1 reads Bob's choice just after it slept, and hears only later that node 2 has answered another one.
+#[test]
+fn a_late_choice_that_turns_out_to_be_overtaken_is_not_acknowledged() {
+    for seed in 0..10 {
+        holds(
+            seed,
+            [0, 0, 0],
+            vec![
+                (35_705, connect(BOBS_DESKTOP, 1)),
+                (
+                    41_285,
+                    What::Cut {
+                        node: 1,
+                        server: Some(2),
+                        ms: 29_184,
+                    },
+                ),
+                (
+                    49_387,
+                    What::Pause {
+                        node: 1,
+                        ms: 13_574,
+                    },
+                ),
+                (60_161, choose(BOB, 2, Chosen::Online)),
+                (63_500, choose(BOB, 1, Chosen::Busy)),
+                (65_574, What::WatchUser { node: 0, user: BOB }),
+            ],
+        );
+    }
+}
+
 /// Bob's choice through the sleeping node is overtaken, so nothing but his connection keeps him there.
 #[test]
 fn a_user_stays_while_more_is_read_about_them() {
