@@ -143,7 +143,7 @@ pub enum Event {
     },
     /// A topic that was empty is about to have people again: its versions are counted from the start, in a new epoch.
     /// The changes that say who has come follow.
-    Anew {
+    EpochStarted {
         /// The topic whose versions start again.
         topic: Topic,
         /// The version of the empty topic, in the new epoch. The changes that follow have the next one.
@@ -489,7 +489,7 @@ impl Event {
             Event::Cursors { cursors, gone, .. } => (cursors.len() + gone.len()) * CURSOR,
             Event::Broadcast { event, payload, .. } => event.len() + payload.json().len(),
             Event::PublicView(_) | Event::OwnView(_) => 2 * HEAD,
-            Event::Anew { .. } | Event::StoreAway { .. } => 0,
+            Event::EpochStarted { .. } | Event::StoreAway { .. } => 0,
         }
     }
 }

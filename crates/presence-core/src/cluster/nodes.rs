@@ -344,8 +344,8 @@ impl Nodes {
         let was_known = std::mem::replace(&mut self.is_known, true);
         match leases.mine {
             // The store may have forgotten, with everything else, that it was marked dead.
-            Renewal::New if was_known && has_lapsed => return self.come_anew(now, out),
-            Renewal::Dead => return self.come_anew(now, out),
+            Renewal::New if was_known && has_lapsed => return self.start_next_generation(now, out),
+            Renewal::Dead => return self.start_next_generation(now, out),
             Renewal::New if was_known => {
                 self.healthy_since = None;
                 self.troubled_at = now;
@@ -458,7 +458,7 @@ impl Nodes {
     /// Starts the next generation of this node, which was declared dead, so all nodes have shown its people leaving.
     /// The sessions that still have a connection are written again after [`Timing::AWAKE_AFTER`], when the node knows which
     /// connections have ended: it may have been asleep when they did.
-    fn come_anew(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+    fn start_next_generation(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.me.generation += 1;
         self.is_known = false;
         self.healthy_since = None;

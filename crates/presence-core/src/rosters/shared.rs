@@ -181,7 +181,7 @@ impl Rosters {
         if let Some(copy) = &mut place.copy {
             copy.is_opening = false;
         }
-        place.begin_anew();
+        place.start_epoch();
         for (watcher, watching, have) in std::mem::take(&mut place.waiting) {
             place.catch_up(topic, watcher, watching, have, &self.limits, out);
         }
@@ -318,7 +318,7 @@ impl Rosters {
             }
         }
         if !wanted && place.was_told() {
-            place.begin_anew();
+            place.start_epoch();
         }
     }
 }

@@ -117,7 +117,7 @@ impl TopicState {
     }
 
     /// Begins a new epoch: nobody on this node has followed the old one.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn start_epoch(&mut self) {
         self.history.clear();
         self.touched.clear();
         self.snapshot = None;

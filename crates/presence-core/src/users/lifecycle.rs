@@ -340,7 +340,7 @@ impl User {
 
     /// Handles that this node was declared dead. Sessions that were heard from since it last stood still are written
     /// again; the clients of the others have to connect again, because they may have gone elsewhere.
-    pub(super) fn begin_again<A>(
+    pub(super) fn after_declared_dead<A>(
         &mut self,
         now: Timestamp,
         woke_at: Timestamp,

@@ -346,7 +346,7 @@ impl<A> Users<A> {
         });
         if let News::Become(_) = news {
             let woke_at = self.standstill.map(|it| it.woke_at);
-            user.begin_again(now, woke_at.unwrap_or_default(), &self.timing, out);
+            user.after_declared_dead(now, woke_at.unwrap_or_default(), &self.timing, out);
         }
         let is_followed = !user.sessions.is_empty() || user.watchers > 0;
         if let Some(shared) = &mut user.shared {

@@ -1053,7 +1053,7 @@ impl Stage {
                         Topic::Channel(it) => it.as_str(),
                         Topic::Workspace(it) => it.as_str(),
                     };
-                    if matches!(*event, presence_core::Event::Anew { .. }) {
+                    if matches!(*event, presence_core::Event::EpochStarted { .. }) {
                         continue;
                     }
                     let text = told(&event);

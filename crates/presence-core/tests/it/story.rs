@@ -739,7 +739,7 @@ impl Stage {
             match effect {
                 Effect::User(user, effect) => self.perform_for(&user, effect),
                 Effect::Roster(rosters::Effect::Tell { topic, to, event }) => {
-                    if matches!(*event, Event::Anew { .. }) {
+                    if matches!(*event, Event::EpochStarted { .. }) {
                         continue;
                     }
                     let event = self.event(&event);
@@ -970,7 +970,7 @@ impl Stage {
                 let clock = self.clock(*clock);
                 format!("{clock}unchanged{}", self.doing(typing, cursors))
             }
-            Event::Anew { clock, .. } => format!("{}anew", self.clock(*clock)),
+            Event::EpochStarted { clock, .. } => format!("{}anew", self.clock(*clock)),
             Event::Changes {
                 clock,
                 changes,

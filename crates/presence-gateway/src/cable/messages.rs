@@ -89,7 +89,7 @@ pub(super) fn tails_of(event: &Event) -> Bytes {
         // Each connection is told by itself.
         Event::OwnView(_)
         | Event::Unchanged { .. }
-        | Event::Anew { .. }
+        | Event::EpochStarted { .. }
         | Event::StoreAway { .. }
         | Event::Window { .. }
         | Event::WindowChanges { .. } => {}

@@ -167,7 +167,7 @@ impl Subscription {
         match event {
             Event::Everyone { topic, .. }
             | Event::Unchanged { topic, .. }
-            | Event::Anew { topic, .. }
+            | Event::EpochStarted { topic, .. }
             | Event::Changes { topic, .. }
             | Event::Summary { topic, .. }
             | Event::Typing { topic, .. }

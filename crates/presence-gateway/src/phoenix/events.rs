@@ -111,7 +111,7 @@ pub(super) fn on_topic(event: &Event) -> Bytes {
             let payload = json(&Status::of(public_view));
             frames(&[broadcast(&topic, "status_update", &payload)])
         }
-        Event::Anew { .. }
+        Event::EpochStarted { .. }
         | Event::OwnView(_)
         | Event::StoreAway { .. }
         | Event::Window { .. }

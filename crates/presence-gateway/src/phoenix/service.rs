@@ -93,7 +93,7 @@ pub(super) fn on_service(event: &Event) -> Bytes {
         }
         Event::PublicView(public_view) => tell("status_update", json(&Status::of(public_view))),
         Event::Unchanged { .. }
-        | Event::Anew { .. }
+        | Event::EpochStarted { .. }
         | Event::Cursors { .. }
         | Event::Broadcast { .. }
         | Event::OwnView(_)

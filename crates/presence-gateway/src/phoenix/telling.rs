@@ -174,7 +174,7 @@ fn topic_of(event: &Event) -> Option<&Topic> {
     match event {
         Event::Everyone { topic, .. }
         | Event::Unchanged { topic, .. }
-        | Event::Anew { topic, .. }
+        | Event::EpochStarted { topic, .. }
         | Event::Changes { topic, .. }
         | Event::Summary { topic, .. }
         | Event::Typing { topic, .. }

@@ -187,7 +187,7 @@ pub(super) fn channel_of(event: &Event) -> Option<(String, bool)> {
     match event {
         Event::Everyone { topic, .. }
         | Event::Unchanged { topic, .. }
-        | Event::Anew { topic, .. }
+        | Event::EpochStarted { topic, .. }
         | Event::Changes { topic, .. }
         | Event::Summary { topic, .. }
         | Event::Typing { topic, .. }

@@ -261,7 +261,7 @@ impl Pusher {
         let topic = match &*shared.event {
             Event::Everyone { topic, .. }
             | Event::Unchanged { topic, .. }
-            | Event::Anew { topic, .. }
+            | Event::EpochStarted { topic, .. }
             | Event::Changes { topic, .. }
             | Event::Summary { topic, .. }
             | Event::Typing { topic, .. }

@@ -34,7 +34,7 @@ impl Session {
                 }
                 None => false,
             },
-            Event::Anew { topic, clock } => match self.known(topic) {
+            Event::EpochStarted { topic, clock } => match self.known(topic) {
                 Some(known) => {
                     *known = *clock;
                     true

@@ -43,7 +43,7 @@ pub fn event_of(event: &Event) -> wire::Event {
             cursors: cursors.iter().map(cursor_of).collect(),
         }),
         // As if the whole state were told once more, which every client understands.
-        Event::Anew { topic, clock } => wire::Event::CurrentUsers(event::CurrentUsers {
+        Event::EpochStarted { topic, clock } => wire::Event::CurrentUsers(event::CurrentUsers {
             place: place_of(topic),
             epoch: Epoch(clock.epoch),
             version: clock.version,

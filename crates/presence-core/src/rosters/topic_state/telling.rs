@@ -226,7 +226,7 @@ impl TopicState {
             self.clock.version += 1;
             self.tell_changes(newcomer, now, topic, changes, limits, out);
             if self.roster.is_empty() {
-                self.begin_anew();
+                self.start_epoch();
             }
         }
         self.tell_windows(now, topic, touched.as_ref(), out);
@@ -278,7 +278,7 @@ impl TopicState {
             out.push(Effect::Tell {
                 topic: topic.clone(),
                 to: everyone_but(newcomer),
-                event: Arc::new(Event::Anew {
+                event: Arc::new(Event::EpochStarted {
                     topic: topic.clone(),
                     clock: self.clock,
                 }),

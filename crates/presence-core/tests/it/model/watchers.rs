@@ -94,7 +94,7 @@ impl View {
                 self.lost = false;
                 self.hear_doing(typing, cursors);
             }
-            Event::Anew { clock, .. } => {
+            Event::EpochStarted { clock, .. } => {
                 assert!(self.lost || self.people().is_empty(), "somebody was there");
                 let (clock, entries) = (*clock, Vec::new());
                 self.people.restore(Snapshot { clock, entries });

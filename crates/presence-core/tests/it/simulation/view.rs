@@ -42,7 +42,7 @@ impl View {
                 self.people = people.collect();
                 Ok(Vec::new())
             }
-            Event::Anew { clock, .. } => {
+            Event::EpochStarted { clock, .. } => {
                 if !self.people.is_empty() {
                     return Err("was told that nobody was there, and somebody was".to_owned());
                 }
