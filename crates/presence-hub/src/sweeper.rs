@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use presence_core::cluster::{Carried, Incarnation, Op, Snapshot, Subject, Write};
+use presence_core::cluster::{Incarnation, Op, ProfileTask, Snapshot, Subject, Write};
 use presence_core::ports::{Outbox, Profiles, Queue, Row, StoreError, Topics};
 use presence_core::{Profile, UserId};
 use tokio::sync::{mpsc, watch};
@@ -104,14 +104,14 @@ impl Work {
                 subject: row.subject.clone(),
                 version,
             };
-            match Carried::of(&map) {
-                Carried::Later => {}
-                Carried::Nothing => work.acknowledged.push(row),
-                Carried::Save(profile) => {
+            match ProfileTask::of(&map) {
+                ProfileTask::Wait => {}
+                ProfileTask::Done => work.acknowledged.push(row),
+                ProfileTask::Save(profile) => {
                     work.profiles.push(Profile::clone(&profile));
                     work.saves.insert(user.clone(), row);
                 }
-                Carried::Remove(cut) => {
+                ProfileTask::Remove(cut) => {
                     work.profiles.push(Profile::new(user.clone()).blank());
                     // Until the row is overdue, a node may have an older save under way. The node that sweeps there
                     // removes the profile once more then.

@@ -4,11 +4,11 @@
 //! reads those of the others. [`FencingToken`] decides which of two writes of one entry wins. That is the only rule that the
 //! store itself applies, in the same step as the write.
 
-mod carried;
 mod fencing_token;
 mod map;
 mod membership;
 pub mod nodes;
+mod profile_task;
 mod record;
 mod replica;
 mod request;
@@ -17,10 +17,10 @@ pub(crate) mod store;
 mod subject;
 
 pub use crate::incarnation::Incarnation;
-pub use carried::Carried;
 pub use fencing_token::{Author, FencingToken};
 pub use map::{Applied, TopicMap};
 pub(crate) use membership::Membership;
+pub use profile_task::ProfileTask;
 pub use record::{
     Change, Ephemeral, FENCE_TTL, Fence, Field, Guard, JoinedTopic, Op, Patch, Record, Removed,
     SessionRecord, Snapshot, Write,

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::cluster::{
-    Carried, FencingToken, Field, Guard, Incarnation, Op, Reply, Request, Subject, TopicMap, Write,
-    nodes,
+    FencingToken, Field, Guard, Incarnation, Op, ProfileTask, Reply, Request, Subject, TopicMap,
+    Write, nodes,
 };
 use presence_core::history::Cause;
 use presence_core::node::{Effect, Input, Node};
@@ -806,11 +806,11 @@ impl Stage {
     fn carry(&mut self, user: UserId, version: u64) {
         let subject = Subject::User(user.clone());
         let map = self.maps.entry(subject.clone()).or_default().snapshot();
-        match Carried::of(&map) {
-            Carried::Later => return,
-            Carried::Nothing => {}
-            Carried::Save(profile) => self.keep(Profile::clone(&profile)),
-            Carried::Remove(removal) => {
+        match ProfileTask::of(&map) {
+            ProfileTask::Wait => return,
+            ProfileTask::Done => {}
+            ProfileTask::Save(profile) => self.keep(Profile::clone(&profile)),
+            ProfileTask::Remove(removal) => {
                 self.profiles.remove(&user);
                 self.apply(&subject, &Vec::from_iter(removal));
             }

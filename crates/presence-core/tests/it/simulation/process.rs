@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use presence_core::cluster::{Carried, News, Reply, Subject, nodes};
+use presence_core::cluster::{News, ProfileTask, Reply, Subject, nodes};
 use presence_core::history::Cause;
 use presence_core::rosters::Hearers;
 use presence_core::users::{Audience, Connection};
@@ -524,10 +524,10 @@ impl World<'_> {
             let map = self.store.read(&subject);
             let version = map.clock.map_or(version, |it| it.version.max(version));
             log!(self, "  node {node} saves what waits of {subject}");
-            match Carried::of(&map) {
-                Carried::Later => continue,
-                Carried::Save(profile) => self.keep(Profile::clone(&profile)),
-                Carried::Remove(_) | Carried::Nothing => {}
+            match ProfileTask::of(&map) {
+                ProfileTask::Wait => continue,
+                ProfileTask::Save(profile) => self.keep(Profile::clone(&profile)),
+                ProfileTask::Remove(_) | ProfileTask::Done => {}
             }
             self.acknowledge(node, &subject, version);
         }

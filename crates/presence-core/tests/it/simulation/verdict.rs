@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use presence_core::cluster::{Carried, Subject};
+use presence_core::cluster::{ProfileTask, Subject};
 use presence_core::users::Activity;
 use presence_core::{Chosen, Event as Told, Moments, Profile, Status, UserId, Visible};
 
@@ -366,8 +366,8 @@ impl World<'_> {
                 };
                 kept == Some(&saved)
             };
-            let how = match Carried::of(&map) {
-                Carried::Save(profile) if !user.is_anonymous() && !is_kept(&profile) => {
+            let how = match ProfileTask::of(&map) {
+                ProfileTask::Save(profile) if !user.is_anonymous() && !is_kept(&profile) => {
                     format!("{user} is kept as {kept:?}, and was last {profile:?}")
                 }
                 _ => continue,

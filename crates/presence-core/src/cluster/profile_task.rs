@@ -8,19 +8,19 @@ use crate::{Profile, Reason};
 /// What has to be done in the store of profiles for a user who has a row in the outbox of
 /// [`Queue::Profiles`](crate::ports::Queue::Profiles). It is read from the user's map.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Carried {
+pub enum ProfileTask {
     /// Save this profile.
     Save(Arc<Profile>),
     /// Remove the stored profile of the user. Then apply this operation, if any: it removes the tombstone from the map.
     /// There is none if the user has come back.
     Remove(Option<Op>),
     /// Nothing yet: the profile was changed while the stored one could not be read, and waits until a node has read it.
-    Later,
+    Wait,
     /// Nothing: another node has done it already.
-    Nothing,
+    Done,
 }
 
-impl Carried {
+impl ProfileTask {
     /// Reads from `map` what has to be done.
     pub fn of(map: &Snapshot) -> Self {
         let mut profiles = map.entries.iter();
@@ -29,16 +29,16 @@ impl Carried {
             Record::Session(_) | Record::Member(_) => None,
         });
         let Some((token, profile)) = profile else {
-            return Carried::Nothing;
+            return ProfileTask::Done;
         };
         if token.author() == Author::Unread {
-            return Carried::Later;
+            return ProfileTask::Wait;
         }
         if !profile.is_blank() {
-            return Carried::Save(profile.clone());
+            return ProfileTask::Save(profile.clone());
         }
         let is_alone = map.entries.len() == 1;
-        Carried::Remove(is_alone.then_some(Op::Remove {
+        ProfileTask::Remove(is_alone.then_some(Op::Remove {
             field: Field::Profile,
             token,
             reason: Reason::Left,
@@ -56,13 +56,13 @@ mod tests {
     fn a_profile_is_saved_and_what_was_erased_removed_once_nobody_is_there() {
         let profile = Profile::new(UserId::new("ann").unwrap());
         let blank = profile.blank();
-        assert_eq!(Carried::of(&map(&[])), Carried::Nothing);
+        assert_eq!(ProfileTask::of(&map(&[])), ProfileTask::Done);
         let busy = Arc::new(Profile {
             last_seen: Some(crate::Timestamp::from_millis(1)),
             ..blank.clone()
         });
         let put = put_profile(&busy);
-        assert_eq!(Carried::of(&map(&[put])), Carried::Save(busy));
+        assert_eq!(ProfileTask::of(&map(&[put])), ProfileTask::Save(busy));
         let put = put_profile(&Arc::new(blank));
         let removal = Op::Remove {
             field: Field::Profile,
@@ -70,9 +70,9 @@ mod tests {
             reason: Reason::Left,
         };
         let only = map(std::slice::from_ref(&put));
-        assert_eq!(Carried::of(&only), Carried::Remove(Some(removal)));
+        assert_eq!(ProfileTask::of(&only), ProfileTask::Remove(Some(removal)));
         let both = map(&[put, put_session()]);
-        assert_eq!(Carried::of(&both), Carried::Remove(None));
+        assert_eq!(ProfileTask::of(&both), ProfileTask::Remove(None));
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
         if let Op::Put { token, .. } = &mut put {
             *token = FencingToken::of_profile(1, Author::Unread, crate::Timestamp::default());
         }
-        assert_eq!(Carried::of(&map(&[put])), Carried::Later);
+        assert_eq!(ProfileTask::of(&map(&[put])), ProfileTask::Wait);
     }
 
     fn map(ops: &[Op]) -> Snapshot {
