@@ -33,7 +33,7 @@ impl fmt::Display for Topic {
 /// number within an epoch. Versions of different epochs cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Clock {
+pub struct TopicVersion {
     /// The epoch that the version belongs to: an opaque number, and another one each time that versions are counted
     /// from the start.
     pub epoch: u64,
@@ -80,10 +80,10 @@ pub enum Event {
     /// ```
     /// use std::sync::Arc;
     ///
-    /// use presence_core::{Change, Clock, Event, Person};
+    /// use presence_core::{Change, TopicVersion, Event, Person};
     ///
     /// /// Returns false if changes are missing: then watch again.
-    /// fn apply(have: &mut Option<Clock>, list: &mut Vec<Arc<Person>>, event: &Event) -> bool {
+    /// fn apply(have: &mut Option<TopicVersion>, list: &mut Vec<Arc<Person>>, event: &Event) -> bool {
     ///     match event {
     ///         Event::Everyone { clock, people, .. } => {
     ///             *list = people.clone();
@@ -91,7 +91,7 @@ pub enum Event {
     ///         }
     ///         Event::Changes { clock, changes, .. } => {
     ///             let version = clock.version - 1;
-    ///             if *have != Some(Clock { version, ..*clock }) {
+    ///             if *have != Some(TopicVersion { version, ..*clock }) {
     ///                 return false;
     ///             }
     ///             for change in changes {
@@ -109,7 +109,7 @@ pub enum Event {
     ///     }
     ///     true
     /// }
-    /// # let clock = |version| Clock { epoch: 1, version };
+    /// # let clock = |version| TopicVersion { epoch: 1, version };
     /// # let topic = presence_core::Topic::Channel("room:42".parse().unwrap());
     /// # let (mut have, mut list) = (None, Vec::new());
     /// # let all = Event::Everyone { topic: topic.clone(), clock: clock(7), people: vec![], typing: vec![], cursors: vec![] };
@@ -121,7 +121,7 @@ pub enum Event {
         /// The topic that this is the state of.
         topic: Topic,
         /// The version of this state. Changes that apply to it have the same epoch and the next version.
-        clock: Clock,
+        clock: TopicVersion,
         /// Everyone in the topic, ordered by when they joined.
         people: Vec<Arc<Person>>,
         /// Everyone who is typing. They are as few as the people of a room that is listed.
@@ -135,7 +135,7 @@ pub enum Event {
         /// The topic that the watcher is up to date with.
         topic: Topic,
         /// The version that the watcher has now.
-        clock: Clock,
+        clock: TopicVersion,
         /// Everyone who is typing. They are as few as the people of a room that is listed.
         typing: Vec<UserId>,
         /// All cursors in the channel. They are as few as the sessions of a room that is listed.
@@ -147,14 +147,14 @@ pub enum Event {
         /// The topic whose versions start again.
         topic: Topic,
         /// The version of the empty topic, in the new epoch. The changes that follow have the next one.
-        clock: Clock,
+        clock: TopicVersion,
     },
     /// What changed since the last event: never empty.
     Changes {
         /// The topic that changed.
         topic: Topic,
         /// The version after these changes.
-        clock: Clock,
+        clock: TopicVersion,
         /// The changes, at most one for each person.
         changes: Vec<Change>,
         /// Everyone who is in the topic now, ordered by when they joined. It is sent only while somebody watches the
@@ -166,7 +166,7 @@ pub enum Event {
         /// The topic that is summarised.
         topic: Topic,
         /// The version of this state.
-        clock: Clock,
+        clock: TopicVersion,
         /// The exact number of people in the topic.
         count: usize,
         /// The people who joined first, each with their newest session
@@ -389,7 +389,7 @@ pub struct PublicView {
     /// The user who is described.
     pub user: UserId,
     /// A new epoch for each view, with version 0: a view is the whole state, so views are not counted.
-    pub clock: Clock,
+    pub clock: TopicVersion,
     /// The user's visible status, message and emoji.
     pub look: Arc<Look>,
     /// When others last saw the user. `None` while the user is visible, and if nobody ever saw them.

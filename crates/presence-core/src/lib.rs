@@ -57,8 +57,8 @@ mod words;
 
 pub use bucket::{ByteBucket, ByteRate, Rate, TokenBucket};
 pub use event::{
-    Change, Clock, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Row, Selection,
-    Sender, Topic, Watching,
+    Change, Cursor, Event, Move, OwnDevice, OwnView, Pointer, PublicView, Row, Selection, Sender,
+    Topic, TopicVersion, Watching,
 };
 pub use id::{ChannelId, DeviceId, DeviceKind, IdError, Outsider, SessionId, UserId, WorkspaceId};
 pub use json::{JSON_DEPTH_MAX, JsonError, check_json};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use presence_core::{Clock, Reason, Refusal, Watching};
+use presence_core::{Reason, Refusal, TopicVersion, Watching};
 
 use crate::shared_event::SharedEvent;
 
@@ -51,7 +51,7 @@ pub enum Ended {
 pub(crate) struct Watched {
     pub(crate) watching: Watching,
     /// The version that the session was told.
-    pub(crate) known: Option<Clock>,
+    pub(crate) known: Option<TopicVersion>,
     /// The number of the command among those that asked to watch something.
     pub(crate) ask: u32,
     /// Whether a state was asked for and has not been delivered yet.

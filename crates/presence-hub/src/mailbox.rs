@@ -10,7 +10,7 @@ use presence_core::ports::Orphan;
 use presence_core::rosters::{self, Page, RoomLevel};
 use presence_core::users::{Answer, Connection, Input};
 use presence_core::{
-    ChannelId, Clock, Event, Meta, Refusal, SessionId, Span, Topic, UserId, Watching, Window,
+    ChannelId, Event, Meta, Refusal, SessionId, Span, Topic, TopicVersion, UserId, Watching, Window,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -126,7 +126,7 @@ pub(crate) struct Watch {
     pub(crate) topic: Topic,
     pub(crate) watcher: SessionId,
     pub(crate) watching: Watching,
-    pub(crate) have: Option<Clock>,
+    pub(crate) have: Option<TopicVersion>,
     pub(crate) send_queue: Arc<SendQueue>,
     pub(crate) reply_to: Option<ReplyTo>,
 }

@@ -282,12 +282,12 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use presence_core::{ChannelId, Clock, Event};
+    use presence_core::{ChannelId, Event, TopicVersion};
 
     fn told() -> Arc<SharedEvent> {
         Arc::new(SharedEvent::new(Arc::new(Event::Unchanged {
             topic: Topic::Channel(ChannelId::new("room:1").unwrap()),
-            clock: Clock {
+            clock: TopicVersion {
                 epoch: 1,
                 version: 1,
             },

@@ -10,8 +10,8 @@ use presence_core::history::Cause;
 use presence_core::rosters::Page;
 use presence_core::users::{Activity, Connection, Fingerprint};
 use presence_core::{
-    ChannelId, Clock, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, UserId,
-    Watching, Window,
+    ChannelId, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, TopicVersion,
+    UserId, Watching, Window,
 };
 use presence_hub::{Budget, Busy, Delivery, Entry, Reference, Session};
 use presence_protocol::ErrorCode;
@@ -242,7 +242,7 @@ impl<H: Host> Authorized<H> {
         &mut self,
         channel: ChannelId,
         meta: Option<Arc<str>>,
-        watch: Option<(Watching, Option<Clock>)>,
+        watch: Option<(Watching, Option<TopicVersion>)>,
         reference: Option<Reference>,
     ) -> Result<(), Refused> {
         self.identity.may_join(&channel)?;
@@ -280,7 +280,7 @@ impl<H: Host> Authorized<H> {
         &mut self,
         topic: Topic,
         watching: Watching,
-        have: Option<Clock>,
+        have: Option<TopicVersion>,
         reference: Option<Reference>,
     ) -> Result<(), Refused> {
         self.may_watch(&topic)?;

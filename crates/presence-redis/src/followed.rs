@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use presence_core::Clock;
+use presence_core::TopicVersion;
 use presence_core::cluster::{PARTITIONS, Subject};
 use presence_core::ports::Notice;
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ struct Entry {
     /// Whether it is subscribed to. From then on the caller relies on its messages.
     is_heard: bool,
     /// The last version of the map that was received.
-    heard: Option<Clock>,
+    heard: Option<TopicVersion>,
 }
 
 /// How far this process has seen a partition.
@@ -264,7 +264,7 @@ impl Followed {
     }
 
     /// Notes that the map of `subject` was read at `clock`.
-    pub(crate) fn saw(&self, subject: &Subject, clock: Clock) {
+    pub(crate) fn saw(&self, subject: &Subject, clock: TopicVersion) {
         let mut partition = self.partition(subject.partition());
         if let Some(entry) = partition.subjects.get_mut(&*keys::name_of(subject))
             && entry
@@ -510,7 +510,7 @@ mod tests {
         let followed = followed();
         followed.told("presence:{7}:user:user-375", patch(T));
         said(&followed);
-        let clock = Clock {
+        let clock = TopicVersion {
             epoch: 9,
             version: T,
         };

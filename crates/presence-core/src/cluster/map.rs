@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::record::FENCE_TTL;
 use super::{Change, Fence, FencingToken, Field, Op, Patch, Record, Removed, Snapshot};
-use crate::{Clock, Timestamp};
+use crate::{Timestamp, TopicVersion};
 
 /// The map of one subject, as a store keeps it.
 #[derive(Clone, Debug, Default)]
 pub struct TopicMap {
-    clock: Option<Clock>,
+    clock: Option<TopicVersion>,
     entries: BTreeMap<Field, (FencingToken, Record)>,
     /// The fences of removed entries, and when each expires. Fences do not count for snapshots or versions, or for
     /// whether the map is empty.
@@ -39,7 +39,7 @@ enum Outcome {
 impl TopicMap {
     /// Applies `ops` in order at `now`, by the store's clock. `next` is the version of the map after a change. Its
     /// version must be greater than all before it; its epoch is used only if the map was empty.
-    pub fn apply(&mut self, ops: &[Op], next: Clock, now: Timestamp) -> Applied {
+    pub fn apply(&mut self, ops: &[Op], next: TopicVersion, now: Timestamp) -> Applied {
         self.fences.retain(|_, (_, until)| now < *until);
         let mut changes: Vec<Change> = Vec::new();
         let (mut refused, mut absent) = (Vec::new(), Vec::new());
@@ -66,12 +66,12 @@ impl TopicMap {
         }
     }
 
-    fn advance(&mut self, changes: Vec<Change>, next: Clock) -> Patch {
+    fn advance(&mut self, changes: Vec<Change>, next: TopicVersion) -> Patch {
         let (epoch, from) = match self.clock {
             Some(clock) => (clock.epoch, clock.version),
             None => (next.epoch, 0),
         };
-        let clock = Clock {
+        let clock = TopicVersion {
             epoch,
             version: next.version,
         };
@@ -188,7 +188,7 @@ impl TopicMap {
     }
 
     /// The version of the map; `None` while it is empty.
-    pub fn clock(&self) -> Option<Clock> {
+    pub fn clock(&self) -> Option<TopicVersion> {
         self.clock
     }
 

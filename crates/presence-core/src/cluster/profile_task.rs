@@ -50,7 +50,7 @@ impl ProfileTask {
 mod tests {
     use super::*;
     use crate::cluster::{FencingToken, Incarnation, TopicMap};
-    use crate::{Clock, Member, SessionId, UserId};
+    use crate::{Member, SessionId, TopicVersion, UserId};
 
     #[test]
     fn a_profile_is_saved_and_what_was_erased_removed_once_nobody_is_there() {
@@ -88,7 +88,11 @@ mod tests {
     fn map(ops: &[Op]) -> Snapshot {
         let mut map = TopicMap::default();
         let (epoch, version) = (1, 1);
-        map.apply(ops, Clock { epoch, version }, crate::Timestamp::default());
+        map.apply(
+            ops,
+            TopicVersion { epoch, version },
+            crate::Timestamp::default(),
+        );
         map.snapshot()
     }
 

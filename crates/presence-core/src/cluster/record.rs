@@ -8,8 +8,8 @@ use super::{Author, FencingToken, Incarnation, Subject};
 use crate::activity::Activity;
 use crate::explain::NodeMessage;
 use crate::{
-    Clock, Cursor, DeviceId, Member, Meta, Outsider, Payload, Profile, Reason, SessionId,
-    Timestamp, Topic, UserId,
+    Cursor, DeviceId, Member, Meta, Outsider, Payload, Profile, Reason, SessionId, Timestamp,
+    Topic, TopicVersion, UserId,
 };
 
 /// What an entry in a subject's map is about.
@@ -232,7 +232,7 @@ pub struct Patch {
     /// The version before the change.
     pub from: u64,
     /// The version after the change.
-    pub clock: Clock,
+    pub clock: TopicVersion,
     /// The entries that are different; never empty.
     pub changes: Vec<Change>,
 }
@@ -241,7 +241,7 @@ pub struct Patch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The version of the map; `None` if the map is empty.
-    pub clock: Option<Clock>,
+    pub clock: Option<TopicVersion>,
     /// All entries, each with its token and its content.
     pub entries: Vec<(Field, FencingToken, Record)>,
 }

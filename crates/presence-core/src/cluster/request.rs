@@ -2,7 +2,7 @@
 
 use super::{Ephemeral, Incarnation, Patch, Snapshot, Subject, Write};
 use crate::cluster::store::Written;
-use crate::{Clock, Timestamp, Topic, UserId};
+use crate::{Timestamp, Topic, TopicVersion, UserId};
 
 /// A request to the shared store. Requests about one subject are carried out in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +95,7 @@ pub enum Reply {
     /// A node has sent ephemeral messages.
     Ephemeral(Vec<Ephemeral>),
     /// The version of the map now; `None` if the map is empty.
-    At(Option<Clock>),
+    At(Option<TopicVersion>),
 }
 
 /// Something that every state machine of a node has to be told.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::activity::Activity;
 use crate::history::Transition;
 use crate::incarnation::Incarnation;
-use crate::{ChannelId, Chosen, Clock, DeviceId, Reason, SessionId, Timestamp, UserId, Visible};
+use crate::{
+    ChannelId, Chosen, DeviceId, Reason, SessionId, Timestamp, TopicVersion, UserId, Visible,
+};
 
 /// The number of transitions that an explanation has.
 pub const RECORDED_MAX: usize = 50;
@@ -133,7 +135,7 @@ pub struct RoomReport {
     /// The sessions that watch the channel through this node.
     pub watchers: Watchers,
     /// The version that the watchers were last told.
-    pub clock: Option<Clock>,
+    pub clock: Option<TopicVersion>,
     /// Whether the node follows the channel in the shared store, so that it knows everybody. A node that is alone does.
     pub is_followed: bool,
     /// The sessions of this node in the channel that others are shown, at most [`ROOM_SESSIONS_REPORTED_MAX`].

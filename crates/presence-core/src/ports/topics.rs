@@ -5,7 +5,7 @@ use std::future::Future;
 use super::StoreError;
 pub use crate::cluster::store::{Lease, Leases, Renewal, Written};
 use crate::cluster::{Ephemeral, Incarnation, Patch, SessionRecord, Snapshot, Subject, Write};
-use crate::{ChannelId, Clock, Profile, SessionId, Timestamp, Topic, UserId};
+use crate::{ChannelId, Profile, SessionId, Timestamp, Topic, TopicVersion, UserId};
 use std::time::Duration;
 
 /// The shared store of a cluster: maps that nodes write and follow, and the leases by which nodes count as alive.
@@ -189,7 +189,7 @@ pub enum Notice {
     /// A node sent ephemeral messages about a subject.
     Ephemeral(Subject, Vec<Ephemeral>),
     /// A map is at this version; `None` if it is empty.
-    At(Subject, Option<Clock>),
+    At(Subject, Option<TopicVersion>),
     /// This partition of the store may have lost data, or announced something that was not received. Everything in it
     /// has to be compared.
     Forgot(u16),

@@ -69,13 +69,13 @@ fn changes_of(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ChannelId, Clock, Topic};
+    use crate::{ChannelId, Topic, TopicVersion};
 
     /// A history to which a version was added at each of these moments, with two kept.
     fn history(moments: impl IntoIterator<Item = u64>) -> History {
         let mut history = History::default();
         for (version, at) in moments.into_iter().enumerate() {
-            let clock = Clock {
+            let clock = TopicVersion {
                 epoch: 1,
                 version: version as u64,
             };

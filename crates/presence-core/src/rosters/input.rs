@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::cluster::Reply;
 use crate::{
-    ChannelId, Clock, Member, Outsider, Payload, Pointer, Reason, Selection, SessionId, Topic,
-    UserId, Watching, Window,
+    ChannelId, Member, Outsider, Payload, Pointer, Reason, Selection, SessionId, Topic,
+    TopicVersion, UserId, Watching, Window,
 };
 
 /// What happened in a channel or a workspace. `A` is the caller's handle for an answer, which the core only hands back.
@@ -33,7 +33,7 @@ pub enum Input<A> {
         /// How much it was told until now, if it watched the topic already.
         before: Option<Watching>,
         /// The version that its client has, if any.
-        have: Option<Clock>,
+        have: Option<TopicVersion>,
         /// Gets the answer, if anybody waits for one.
         reply_to: Option<A>,
     },

@@ -17,7 +17,9 @@ use super::windows::Windows;
 use crate::cluster::Ephemeral;
 use crate::epochs::Epochs;
 use crate::explain::Watchers;
-use crate::{Clock, Event, Member, Person, Reason, Sender, SessionId, Timestamp, UserId, Watching};
+use crate::{
+    Event, Member, Person, Reason, Sender, SessionId, Timestamp, TopicVersion, UserId, Watching,
+};
 
 #[derive(Debug)]
 pub(super) struct TopicState {
@@ -31,7 +33,7 @@ pub(super) struct TopicState {
     pub(super) windows: Option<Box<Windows>>,
     /// Until when the people are kept sorted by name, if no window needs that.
     pub(super) names_until: Option<Timestamp>,
-    clock: Clock,
+    clock: TopicVersion,
     /// The epoch of every empty place. A client cannot have missed anything in an empty place, so all empty places have one
     /// state: a client that comes back cannot tell whether anybody, hidden or not, has watched the place meanwhile.
     empty_epoch: u64,
@@ -61,7 +63,7 @@ pub(super) struct TopicState {
     /// What the store has of this place, if there is a store.
     pub(super) copy: Option<Box<TopicCopy>>,
     /// Sessions that began to watch before the store's entries were read.
-    pub(super) waiting: Vec<(SessionId, Watching, Option<Clock>)>,
+    pub(super) waiting: Vec<(SessionId, Watching, Option<TopicVersion>)>,
     /// What other nodes are to be told with the next event.
     ephemerals: Vec<Ephemeral>,
 }
@@ -91,7 +93,7 @@ impl TopicState {
             summary_watchers: 0,
             windows: None,
             names_until: None,
-            clock: Clock {
+            clock: TopicVersion {
                 epoch: empty_epoch,
                 version: 0,
             },
@@ -127,7 +129,7 @@ impl TopicState {
             true => self.empty_epoch,
             false => self.epochs.next(),
         };
-        self.clock = Clock { epoch, version: 0 };
+        self.clock = TopicVersion { epoch, version: 0 };
     }
 
     /// Whether an event may have been sent since the epoch began.
@@ -184,7 +186,7 @@ impl TopicState {
     }
 
     /// The version that watchers were last told.
-    pub(super) fn version(&self) -> Clock {
+    pub(super) fn version(&self) -> TopicVersion {
         self.clock
     }
 

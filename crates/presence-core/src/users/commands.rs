@@ -15,8 +15,8 @@ use super::{Activity, Connection, Users};
 use crate::cluster::{Ephemeral, Membership, Reply, Request, Subject};
 use crate::history::{Cause, What};
 use crate::{
-    ChannelId, Clock, DeviceId, Limits, Meta, Profile, Reason, Refusal, SessionId, StatusChange,
-    Timestamp, Timing, Topic, UserId, Watching, WorkspaceId,
+    ChannelId, DeviceId, Limits, Meta, Profile, Reason, Refusal, SessionId, StatusChange,
+    Timestamp, Timing, Topic, TopicVersion, UserId, Watching, WorkspaceId,
 };
 
 /// What has to be done after an input was applied to a user.
@@ -390,7 +390,7 @@ impl User {
         by: Connection,
         channel: ChannelId,
         meta: &Arc<Meta>,
-        watch: Option<(Watching, Option<Clock>)>,
+        watch: Option<(Watching, Option<TopicVersion>)>,
         reply_to: Option<A>,
         turn: Turn<'_, A>,
     ) {

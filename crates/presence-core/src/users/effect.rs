@@ -7,7 +7,8 @@ use super::stored::SessionChange;
 use crate::cluster::Request;
 use crate::history::Transition;
 use crate::{
-    Clock, Event, Member, OwnView, Profile, PublicView, Reason, Refusal, SessionId, Topic, Watching,
+    Event, Member, OwnView, Profile, PublicView, Reason, Refusal, SessionId, Topic, TopicVersion,
+    Watching,
 };
 
 /// What the caller is to do. Effects must be performed in the order in which they were emitted.
@@ -50,7 +51,7 @@ pub enum Effect<A> {
         /// How much the session is told.
         watching: Watching,
         /// The version that its client has, if any.
-        have: Option<Clock>,
+        have: Option<TopicVersion>,
         /// Gets the answer, if anybody waits for one.
         reply_to: Option<A>,
     },

@@ -8,7 +8,7 @@ use crate::cluster::Reply;
 use crate::explain::ClientOrigin;
 use crate::history::Cause;
 use crate::{
-    ChannelId, Clock, DeviceId, Meta, Profile, Reason, SessionId, StatusChange, Timestamp,
+    ChannelId, DeviceId, Meta, Profile, Reason, SessionId, StatusChange, Timestamp, TopicVersion,
     Watching, WorkspaceId,
 };
 
@@ -107,7 +107,7 @@ pub enum Input<A> {
         meta: Arc<Meta>,
         /// How the session also watches the channel, and the version that its client has; `None` if it does
         /// not watch it.
-        watch: Option<(Watching, Option<Clock>)>,
+        watch: Option<(Watching, Option<TopicVersion>)>,
         /// Gets the answer, if anybody waits for one.
         reply_to: Option<A>,
     },

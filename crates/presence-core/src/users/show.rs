@@ -9,7 +9,7 @@ use crate::cluster::Membership;
 use crate::history::What;
 use crate::status::Here;
 use crate::{
-    Clock, Event, Look, Member, OwnDevice, OwnView, PublicView, Reason, Timestamp, Visible,
+    Event, Look, Member, OwnDevice, OwnView, PublicView, Reason, Timestamp, TopicVersion, Visible,
 };
 
 /// Where a change of a user comes from. It decides which node notes when the user was last seen.
@@ -239,7 +239,7 @@ impl User {
         let epoch = self.secrets.next();
         PublicView {
             user: self.id().clone(),
-            clock: Clock { epoch, version: 0 },
+            clock: TopicVersion { epoch, version: 0 },
             look: self.look.clone(),
             last_seen: self.shown_last_seen(),
             devices: self.kinds.iter().collect(),

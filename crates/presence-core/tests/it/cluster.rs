@@ -20,8 +20,9 @@ use presence_core::ports::{Lease, Leases, Queue, Renewal, Written};
 use presence_core::rosters::Hearers;
 use presence_core::users::{self, Connection};
 use presence_core::{
-    Change, ChannelId, Chosen, Clock, DeviceId, Edit, Event, Limits, Profile, Reason, SessionId,
-    StatusChange, Tick, Timestamp, Timing, Topic, UserId, Watching, WorkspaceId, rosters,
+    Change, ChannelId, Chosen, DeviceId, Edit, Event, Limits, Profile, Reason, SessionId,
+    StatusChange, Tick, Timestamp, Timing, Topic, TopicVersion, UserId, Watching, WorkspaceId,
+    rosters,
 };
 
 const START: u64 = 1_764_000_000_000;
@@ -1163,7 +1164,7 @@ impl Stage {
 
     fn apply(&mut self, subject: &Subject, ops: &[Op]) -> Written {
         self.version += 1;
-        let next = Clock {
+        let next = TopicVersion {
             epoch: self.version,
             version: self.version,
         };

@@ -11,8 +11,8 @@ use presence_core::hooks::{
 };
 use presence_core::users::Activity;
 use presence_core::{
-    ChannelId, Chosen, Clock, DeviceId, DeviceKind, Edit, Expiry, Look, Member, Meta, Profile,
-    Reason, SessionId, StatusChange, Timestamp, Topic, UserId, Visible, WorkspaceId,
+    ChannelId, Chosen, DeviceId, DeviceKind, Edit, Expiry, Look, Member, Meta, Profile, Reason,
+    SessionId, StatusChange, Timestamp, Topic, TopicVersion, UserId, Visible, WorkspaceId,
 };
 
 use crate::chance::Chance;
@@ -239,7 +239,7 @@ impl Of {
 
     fn apply(&mut self, op: Op) {
         self.version += 1;
-        let next = Clock {
+        let next = TopicVersion {
             epoch: 1,
             version: self.version,
         };
@@ -464,7 +464,7 @@ impl World {
             },
         };
         self.version += 1;
-        let next = Clock {
+        let next = TopicVersion {
             epoch: 1,
             version: self.version,
         };

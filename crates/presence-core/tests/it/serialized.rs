@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use presence_core::{
-    ChannelId, Chosen, Clock, DeviceId, DeviceKind, Look, META_BYTES_MAX, Meta, MetaError, Moments,
-    Order, Payload, PayloadError, Pointer, Profile, PublicView, Reason, Selection, SessionId,
-    Shown, Status, StatusSource, Timestamp, Topic, UserId, Visible, Watching, WorkspaceId,
+    ChannelId, Chosen, DeviceId, DeviceKind, Look, META_BYTES_MAX, Meta, MetaError, Moments, Order,
+    Payload, PayloadError, Pointer, Profile, PublicView, Reason, Selection, SessionId, Shown,
+    Status, StatusSource, Timestamp, Topic, TopicVersion, UserId, Visible, Watching, WorkspaceId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -146,7 +146,7 @@ fn words_that_are_longer_than_anybody_may_choose_are_refused() {
 fn a_view_of_a_user_and_what_they_point_at_are_read_as_they_were_written() {
     let view = PublicView {
         user: UserId::new("ann").unwrap(),
-        clock: Clock {
+        clock: TopicVersion {
             epoch: u64::MAX,
             version: 2,
         },

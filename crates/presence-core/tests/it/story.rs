@@ -40,9 +40,10 @@ use presence_core::ports::{Recalled, SessionChange};
 use presence_core::rosters::{self, Hearers};
 use presence_core::users::{self, Activity, Answer, Audience, Connection, Fingerprint};
 use presence_core::{
-    Change, ChannelId, Chosen, Clock, Cursor, DeviceId, Edit, Event, Expiry, Limits, Look, Meta,
-    OwnView, Payload, Person, Pointer, Profile, PublicView, Reason, Selection, SessionId, Shown,
-    StatusChange, Tick, Timestamp, Timing, Topic, UserId, Visible, Watching, WorkspaceId,
+    Change, ChannelId, Chosen, Cursor, DeviceId, Edit, Event, Expiry, Limits, Look, Meta, OwnView,
+    Payload, Person, Pointer, Profile, PublicView, Reason, Selection, SessionId, Shown,
+    StatusChange, Tick, Timestamp, Timing, Topic, TopicVersion, UserId, Visible, Watching,
+    WorkspaceId,
 };
 
 const START: u64 = 1_764_000_000_000;
@@ -658,7 +659,7 @@ impl Stage {
     }
 
     /// How a watcher watches: `summary`, `whole`, `having <epoch>.<version>`.
-    fn watching(&self, how: &[&str]) -> (Watching, Option<Clock>) {
+    fn watching(&self, how: &[&str]) -> (Watching, Option<TopicVersion>) {
         match *how {
             [] => (Watching::Full, None),
             ["summary"] => (Watching::Summary, None),
@@ -668,13 +669,13 @@ impl Stage {
                 let epoch: usize = epoch.parse().unwrap();
                 let epoch = self.epochs.get(epoch - 1).copied().unwrap_or(0);
                 let version = version.parse().unwrap();
-                (Watching::Full, Some(Clock { epoch, version }))
+                (Watching::Full, Some(TopicVersion { epoch, version }))
             }
             _ => panic!("no way to watch: {how:?}"),
         }
     }
 
-    fn watch(&mut self, topic: Topic, who: &str, watching: Watching, have: Option<Clock>) {
+    fn watch(&mut self, topic: Topic, who: &str, watching: Watching, have: Option<TopicVersion>) {
         let watcher = self.session(who);
         let before = self.watching.insert((topic.clone(), watcher), watching);
         let reply_to = Some(who.to_owned());
@@ -1150,7 +1151,7 @@ impl Stage {
     }
 
     /// Epochs are random numbers; a story counts them in the order in which they are told.
-    fn clock(&mut self, clock: Clock) -> String {
+    fn clock(&mut self, clock: TopicVersion) -> String {
         if !self.shows("versions") {
             return String::new();
         }

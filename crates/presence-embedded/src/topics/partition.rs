@@ -8,7 +8,7 @@ use presence_core::cluster::{
     Ephemeral, Field, Incarnation, Op, Record, Snapshot, Subject, TopicMap, Write,
 };
 use presence_core::ports::{EnqueueOutcome, Notice, Notification, Orphan, Queue, Row, Written};
-use presence_core::{Clock, Reason, Timestamp};
+use presence_core::{Reason, Timestamp, TopicVersion};
 
 use super::hooks::HookPartition;
 use super::inbox::Inbox;
@@ -244,7 +244,7 @@ impl Partition {
 
     fn apply(&mut self, around: &Around<'_>, subject: &Subject, ops: &[Op]) -> Written {
         let slot = self.slots.entry(subject.clone()).or_default();
-        let next = Clock {
+        let next = TopicVersion {
             epoch: match slot.map.clock() {
                 Some(clock) => clock.epoch,
                 None => (around.epoch)(),

@@ -1,7 +1,7 @@
 //! Catching up: brings a client that reads slowly to the current state of each topic that it watches.
 
 use presence_core::users::Input;
-use presence_core::{Clock as Version, Event, Topic, UserId};
+use presence_core::{Event, Topic, TopicVersion, UserId};
 
 use super::Session;
 use crate::delivery::Watched;
@@ -73,12 +73,12 @@ impl Session {
     }
 
     /// Whether the client has this version of a topic, and no state of it is on its way.
-    fn has(&self, topic: &Topic, clock: Version) -> bool {
+    fn has(&self, topic: &Topic, clock: TopicVersion) -> bool {
         let watched = self.topics.get(topic);
         watched.is_some_and(|it| !it.is_coming && it.known == Some(clock))
     }
 
-    fn known(&mut self, topic: &Topic) -> Option<&mut Version> {
+    fn known(&mut self, topic: &Topic) -> Option<&mut TopicVersion> {
         self.topics.get_mut(topic)?.known.as_mut()
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use presence_core::history::Cause;
 use presence_core::users::{Activity, Input};
 use presence_core::{
-    ChannelId, Clock as Version, Meta, Payload, Pointer, Selection, StatusChange, Topic, Watching,
+    ChannelId, Meta, Payload, Pointer, Selection, StatusChange, Topic, TopicVersion, Watching,
     WorkspaceId, rosters,
 };
 
@@ -119,7 +119,7 @@ impl Session {
         &mut self,
         channel: ChannelId,
         meta: Arc<Meta>,
-        watch: Option<(Watching, Option<Version>)>,
+        watch: Option<(Watching, Option<TopicVersion>)>,
         reference: Option<Reference>,
     ) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());

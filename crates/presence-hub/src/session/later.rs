@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use presence_core::{ByteBucket, ByteRate, Clock, Event, Topic, Watching};
+use presence_core::{ByteBucket, ByteRate, Event, Topic, TopicVersion, Watching};
 
 use super::{BUSY, Reference, Session};
 use crate::clock::WallClock;
@@ -55,7 +55,7 @@ impl Budget {
 pub(super) struct Later {
     pub(super) topic: Topic,
     watching: Watching,
-    have: Option<Clock>,
+    have: Option<TopicVersion>,
     /// The number of the command among those that asked to watch something.
     ask: u32,
     reference: Option<Reference>,
@@ -94,7 +94,7 @@ impl Session {
     pub(super) fn ask_for_later(
         &mut self,
         topic: Topic,
-        (watching, have): (Watching, Option<Clock>),
+        (watching, have): (Watching, Option<TopicVersion>),
         ask: u32,
         reference: Option<Reference>,
     ) {

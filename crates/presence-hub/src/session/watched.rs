@@ -1,6 +1,6 @@
 //! The topics and users that a session watches.
 
-use presence_core::{Clock as Version, Topic, UserId, Watching, Window};
+use presence_core::{Topic, TopicVersion, UserId, Watching, Window};
 
 use super::{BUSY, Busy, Reference, Session};
 use crate::delivery::Watched;
@@ -75,7 +75,7 @@ impl Topics {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watches {
     /// The channels and workspaces, each with how much the client is told and the version that it has.
-    pub topics: Vec<(Topic, Watching, Option<Version>)>,
+    pub topics: Vec<(Topic, Watching, Option<TopicVersion>)>,
     /// The users whose public view the client is told.
     pub users: Vec<UserId>,
     /// The windows, each with the number that the session gave it.
@@ -163,7 +163,7 @@ impl Session {
         &mut self,
         topic: Topic,
         watching: Watching,
-        have: Option<Version>,
+        have: Option<TopicVersion>,
         reference: Option<Reference>,
     ) -> Result<(), Busy> {
         if self.has_to_wait(&topic) {
@@ -187,7 +187,7 @@ impl Session {
         &mut self,
         topic: Topic,
         watching: Watching,
-        known: Option<Version>,
+        known: Option<TopicVersion>,
         ask: u32,
     ) {
         let watched = Watched {
@@ -205,8 +205,8 @@ impl Session {
         &self,
         topic: &Topic,
         watching: Watching,
-        have: Option<Version>,
-    ) -> Option<Version> {
+        have: Option<TopicVersion>,
+    ) -> Option<TopicVersion> {
         match self.topics.get(topic) {
             Some(it) if it.watching == Watching::Summary && watching == Watching::Full => None,
             _ => have,
@@ -274,7 +274,7 @@ impl Session {
         &self,
         topic: Topic,
         watching: Watching,
-        have: Option<Version>,
+        have: Option<TopicVersion>,
         reply_to: Option<ReplyTo>,
     ) -> RosterMessage {
         RosterMessage::Watch(Watch {

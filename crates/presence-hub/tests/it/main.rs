@@ -25,7 +25,7 @@ use presence_embedded::ProfileMemory;
 use presence_hub::{Ended, Hub, Reference, Settings};
 use support::{FlakyStore, Watcher, channel, connect, hub, refused, resume, user};
 
-const FULL: Option<(Watching, Option<presence_core::Clock>)> = Some((Watching::Full, None));
+const FULL: Option<(Watching, Option<presence_core::TopicVersion>)> = Some((Watching::Full, None));
 
 fn chose(chosen: Chosen) -> StatusChange {
     StatusChange {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use presence_core::{
-    ChannelId, Clock, Order, Pointer, Timestamp, Topic, UserId, Watching, Window, users::Activity,
+    ChannelId, Order, Pointer, Timestamp, Topic, TopicVersion, UserId, Watching, Window,
+    users::Activity,
 };
 use presence_hub::Reference;
 use presence_protocol::command::{self, Command};
@@ -339,8 +340,8 @@ fn watching(mode: Option<Mode>) -> Watching {
     }
 }
 
-fn clock(have: wire::Have) -> Clock {
-    Clock {
+fn clock(have: wire::Have) -> TopicVersion {
+    TopicVersion {
         epoch: have.epoch.0,
         version: have.version,
     }

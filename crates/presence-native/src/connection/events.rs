@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::authorized::Lost;
 use presence_core::{
-    Change, Chosen, Clock, Cursor, DeviceKind, Event, Look, Member, OwnView, Person, PublicView,
-    Reason, Row, SessionId, Timestamp, Topic, UserId, Visible, color_of, users::Activity,
+    Change, Chosen, Cursor, DeviceKind, Event, Look, Member, OwnView, Person, PublicView, Reason,
+    Row, SessionId, Timestamp, Topic, TopicVersion, UserId, Visible, color_of, users::Activity,
 };
 use presence_protocol::event;
 use presence_protocol::{self as wire, Epoch, Json, Mode, TopicId};
@@ -207,7 +207,7 @@ fn meta_of(member: &Member) -> event::Meta {
     }
 }
 
-fn only_change_of(topic: &Topic, clock: Clock, change: &Change) -> wire::Event {
+fn only_change_of(topic: &Topic, clock: TopicVersion, change: &Change) -> wire::Event {
     let place = place_of(topic);
     let epoch = Epoch(clock.epoch);
     let version = clock.version;

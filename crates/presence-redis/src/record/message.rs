@@ -13,8 +13,8 @@ use presence_core::cluster::{
     Change, Ephemeral, Fence, FencingToken, Field, Patch, Removed, Subject,
 };
 use presence_core::{
-    Clock, Cursor, EVENT_BYTES_MAX, Outsider, Payload, Pointer, Reason, Selection, SessionId,
-    UserId,
+    Cursor, EVENT_BYTES_MAX, Outsider, Payload, Pointer, Reason, Selection, SessionId,
+    TopicVersion, UserId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ pub(crate) fn decode_message(
 }
 
 /// The version that a patch makes, without decoding the rest of the patch.
-pub(crate) fn patched_clock(bytes: &[u8]) -> Option<Clock> {
+pub(crate) fn patched_clock(bytes: &[u8]) -> Option<TopicVersion> {
     let mut rest = bytes;
     let head: &[u8; 2] = take_array(&mut rest).ok()?;
     if *head != [PATCH, VERSION] {
@@ -68,12 +68,12 @@ pub(crate) fn patched_clock(bytes: &[u8]) -> Option<Clock> {
     let epoch = u64::from(u32::from_be_bytes(*take_array(&mut rest).ok()?));
     take_u64(&mut rest).ok()?;
     let version = take_u64(&mut rest).ok()?;
-    Some(Clock { epoch, version })
+    Some(TopicVersion { epoch, version })
 }
 
 fn decode_patch(subject: &Subject, bytes: &[u8], garbled: &Garbled) -> Result<Patch, RecordError> {
     let mut rest = bytes;
-    let Clock {
+    let TopicVersion {
         epoch,
         version: from,
     } = take_clock(&mut rest)?;
@@ -84,7 +84,7 @@ fn decode_patch(subject: &Subject, bytes: &[u8], garbled: &Garbled) -> Result<Pa
     }
     Ok(Patch {
         from,
-        clock: Clock { epoch, version },
+        clock: TopicVersion { epoch, version },
         changes,
     })
 }
@@ -357,7 +357,7 @@ mod tests {
         bytes.extend_from_slice(b"\x16AAAAAAAAAAAAAAAAAAAABg\x15");
         bytes.extend_from_slice(&token_bytes(a_token()));
         bytes.extend_from_slice(b"\0\0\0\0\0\0\0\x09");
-        let clock = Clock {
+        let clock = TopicVersion {
             epoch: 9,
             version: 0x102,
         };

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use fred::types::Value;
 use presence_core::cluster::{Fence, FencingToken, Field, Record, Snapshot, Subject};
-use presence_core::{Clock, MetaError, PayloadError};
+use presence_core::{MetaError, PayloadError, TopicVersion};
 
 use crate::garbled::Garbled;
 use crate::keys;
@@ -94,7 +94,7 @@ pub(crate) fn is_empty_at(version: u64) -> bool {
 }
 
 /// Decodes the version of a map.
-pub(crate) fn clock(bytes: &[u8]) -> Result<Clock, RecordError> {
+pub(crate) fn clock(bytes: &[u8]) -> Result<TopicVersion, RecordError> {
     if bytes.len() != CLOCK_BYTES {
         return Err(RecordError::Malformed);
     }
@@ -104,7 +104,7 @@ pub(crate) fn clock(bytes: &[u8]) -> Result<Clock, RecordError> {
 /// The part of a map that was read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    clock: Option<Clock>,
+    clock: Option<TopicVersion>,
     entries: BTreeMap<Field, (FencingToken, Record)>,
 }
 
@@ -158,8 +158,8 @@ impl From<Fields> for Snapshot {
     }
 }
 
-fn take_clock(rest: &mut &[u8]) -> Result<Clock, RecordError> {
-    Ok(Clock {
+fn take_clock(rest: &mut &[u8]) -> Result<TopicVersion, RecordError> {
+    Ok(TopicVersion {
         epoch: u64::from(u32::from_be_bytes(*take_array(rest)?)),
         version: take_u64(rest)?,
     })

@@ -9,7 +9,7 @@ use super::{REMEMBERED, RETRY, Replica, ReplicaChanges, StoredEntry};
 use crate::cluster::{
     Change, FencingToken, Field, Membership, News, Patch, Removed, Reply, Snapshot,
 };
-use crate::{Clock, Reason, SessionId, Timestamp};
+use crate::{Reason, SessionId, Timestamp, TopicVersion};
 
 impl<V: StoredEntry> Replica<V> {
     /// Applies what the store answered or announced about the map.
@@ -122,7 +122,7 @@ impl<V: StoredEntry> Replica<V> {
 
     /// Notes that the store says that the map is at `clock`. The patch may be on its way: it has until
     /// the next comparison.
-    fn at(&mut self, now_at: Option<Clock>) {
+    fn at(&mut self, now_at: Option<TopicVersion>) {
         // Nothing is there, and nothing is known to be.
         let is_empty = now_at.is_none() && self.remote.is_empty() && !self.has_stored();
         let SyncState::UpToDate { clock, suspect } = &mut self.sync else {

@@ -1,7 +1,7 @@
 //! How far a node's copy of a map agrees with the store.
 
 use crate::cluster::Patch;
-use crate::{Clock, Timestamp};
+use crate::{Timestamp, TopicVersion};
 
 /// The number of patches that wait while the map is being read. If there are more, the map is read once more.
 pub(super) const EARLY_MAX: usize = 64;
@@ -17,13 +17,13 @@ pub(super) enum SyncState {
     /// The copy has everything up to the version `clock`, as far as this node knows.
     UpToDate {
         /// `None` if the map is empty.
-        clock: Option<Clock>,
+        clock: Option<TopicVersion>,
         suspect: Suspect,
     },
     /// The copy has missed something after the version `clock`, so the map is read again.
     Stale {
         /// `None` if the map was empty.
-        clock: Option<Clock>,
+        clock: Option<TopicVersion>,
         reading: Reading,
     },
 }
@@ -36,12 +36,12 @@ pub(super) enum Suspect {
     /// The store is said to have an empty map.
     Empty,
     /// The store is said to have the map in this version.
-    At(Clock),
+    At(TopicVersion),
 }
 
 impl Suspect {
     /// The suspicion that the map of the store is at `clock`, or empty if that is `None`.
-    pub(super) fn of(clock: Option<Clock>) -> Self {
+    pub(super) fn of(clock: Option<TopicVersion>) -> Self {
         clock.map_or(Suspect::Empty, Suspect::At)
     }
 }
@@ -98,7 +98,7 @@ impl SyncState {
     }
 
     /// The version of the map that the copy has.
-    pub(super) fn clock(&self) -> Option<Clock> {
+    pub(super) fn clock(&self) -> Option<TopicVersion> {
         match self {
             SyncState::UpToDate { clock, .. } | SyncState::Stale { clock, .. } => *clock,
             SyncState::Closed | SyncState::Opening(_) => None,
@@ -106,7 +106,7 @@ impl SyncState {
     }
 
     /// Notes that the copy has this version now.
-    pub(super) fn advance(&mut self, to: Option<Clock>) {
+    pub(super) fn advance(&mut self, to: Option<TopicVersion>) {
         match self {
             SyncState::UpToDate { clock, suspect } => (*clock, *suspect) = (to, Suspect::None),
             SyncState::Stale { clock, .. } => *clock = to,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cluster::store::Written;
 use crate::cluster::{Change, Fence, Field, Incarnation, News, Op, Patch, Snapshot};
-use crate::{Clock, DeviceKind, Look, Meta, UserId, Visible};
+use crate::{DeviceKind, Look, Meta, TopicVersion, UserId, Visible};
 
 const ME: u64 = 1;
 const OTHER: u64 = 2;
@@ -138,7 +138,7 @@ fn snapshot(version: u64, entries: &[(u128, u32, u64)]) -> Snapshot {
     let entries = entries.iter().map(|it| entry(it.0, it.1, it.2));
     let epoch = 7;
     Snapshot {
-        clock: Some(Clock { epoch, version }),
+        clock: Some(TopicVersion { epoch, version }),
         entries: entries.collect(),
     }
 }
@@ -439,7 +439,7 @@ fn a_patch_of_a_past_that_is_over_is_not_believed() {
     let (field, token, record) = entry(1, 0, OTHER);
     let late = Patch {
         from: 0,
-        clock: Clock {
+        clock: TopicVersion {
             epoch: 3,
             version: 4,
         },

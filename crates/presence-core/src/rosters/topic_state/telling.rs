@@ -8,7 +8,9 @@ use crate::cluster::{Request, Subject};
 use crate::rosters::pace::Load;
 use crate::rosters::windows::Touched;
 use crate::rosters::{Effect, Hearers};
-use crate::{Change, Clock, Event, Limits, Person, SessionId, Timestamp, Timing, Topic, Watching};
+use crate::{
+    Change, Event, Limits, Person, SessionId, Timestamp, Timing, Topic, TopicVersion, Watching,
+};
 
 /// The part of a limit below which a room that was too big is listed again.
 const LISTED_AGAIN: (usize, usize) = (4, 5);
@@ -26,7 +28,7 @@ impl TopicState {
         topic: &Topic,
         watcher: SessionId,
         watching: Watching,
-        have: Option<Clock>,
+        have: Option<TopicVersion>,
         limits: &Limits,
         out: &mut Vec<Effect<A>>,
     ) {
@@ -73,7 +75,7 @@ impl TopicState {
     }
 
     /// The events that a watcher with version `have` has missed, if all of them are still kept.
-    fn missing(&self, have: Clock, limits: &Limits) -> Option<Vec<Arc<Event>>> {
+    fn missing(&self, have: TopicVersion, limits: &Limits) -> Option<Vec<Arc<Event>>> {
         if have.epoch != self.clock.epoch {
             return None;
         }
@@ -272,7 +274,7 @@ impl TopicState {
         out: &mut Vec<Effect<A>>,
     ) {
         let epoch = self.epochs.next();
-        self.clock = Clock { epoch, version: 0 };
+        self.clock = TopicVersion { epoch, version: 0 };
         self.summarised = None;
         if self.full_watchers > 0 {
             out.push(Effect::Tell {

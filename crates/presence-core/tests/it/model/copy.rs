@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use presence_core::Clock;
+use presence_core::TopicVersion;
 
 /// A copy of a map that lives elsewhere: applies its patches in order, ignores old ones, notices a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Copy<K, V> {
-    clock: Option<Clock>,
+    clock: Option<TopicVersion>,
     map: BTreeMap<K, V>,
 }
 
@@ -15,7 +15,7 @@ pub(super) struct Copy<K, V> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Patch<K, V> {
     /// The version it makes.
-    pub(super) clock: Clock,
+    pub(super) clock: TopicVersion,
     /// What becomes of each key it touches.
     pub(super) changes: Vec<(K, Option<V>)>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Patch<K, V> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot<K, V> {
     /// Which version.
-    pub(super) clock: Clock,
+    pub(super) clock: TopicVersion,
     /// All of it.
     pub(super) entries: Vec<(K, V)>,
 }
@@ -51,7 +51,7 @@ impl<K, V> Default for Copy<K, V> {
 
 impl<K: Ord + Clone, V: PartialEq + Clone> Copy<K, V> {
     /// The version it is a copy of; `None` before the first snapshot.
-    pub(super) fn clock(&self) -> Option<Clock> {
+    pub(super) fn clock(&self) -> Option<TopicVersion> {
         self.clock
     }
 

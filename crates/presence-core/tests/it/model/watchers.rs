@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use presence_core::rosters::Hearers;
-use presence_core::{Change, Clock, Event, Person, SessionId, Topic, UserId, Watching};
+use presence_core::{Change, Event, Person, SessionId, Topic, TopicVersion, UserId, Watching};
 
 use super::copy::{Applied, Copy, Patch, Snapshot};
 
@@ -21,7 +21,7 @@ pub(super) struct View {
     pub(super) lost: bool,
     people: Copy<UserId, Arc<Person>>,
     /// The version, the count and the faces of the last summary.
-    summarised: Option<(Clock, usize, Vec<String>)>,
+    summarised: Option<(TopicVersion, usize, Vec<String>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl View {
     }
 
     /// The state to catch up from.
-    pub(super) fn have(&self) -> Option<Clock> {
+    pub(super) fn have(&self) -> Option<TopicVersion> {
         match self.picture {
             Picture::Listed => self.people.clock(),
             Picture::Summarised(_) => self.summarised.as_ref().map(|it| it.0),
@@ -170,7 +170,7 @@ impl View {
         }
     }
 
-    fn hear_changes(&mut self, clock: Clock, changes: &[Change]) {
+    fn hear_changes(&mut self, clock: TopicVersion, changes: &[Change]) {
         assert!(!changes.is_empty(), "tells nothing");
         if self.picture != Picture::Listed {
             assert!(self.lost, "changes of what was not listed");
@@ -219,7 +219,7 @@ impl View {
     }
 
     /// Whoever watches the whole is told what others make of the changes.
-    fn hear_everyone(&mut self, clock: Clock, everyone: Option<&[Arc<Person>]>) {
+    fn hear_everyone(&mut self, clock: TopicVersion, everyone: Option<&[Arc<Person>]>) {
         assert!(everyone.is_some() || self.watching != Watching::Whole);
         if let Some(everyone) = everyone
             && self.people.clock() == Some(clock)

@@ -696,7 +696,7 @@ impl World {
         watcher: SessionId,
         watching: Watching,
         before: Option<Watching>,
-        have: Option<presence_core::Clock>,
+        have: Option<presence_core::TopicVersion>,
     ) {
         let reply_to = Some(self.reply_to());
         self.tell_roster(rosters::Input::Watched {
@@ -714,7 +714,7 @@ impl World {
         topic: Topic,
         watcher: SessionId,
         watching: Watching,
-        have: Option<presence_core::Clock>,
+        have: Option<presence_core::TopicVersion>,
     ) {
         self.tell_watched(topic, watcher, watching, Some(watching), have);
     }

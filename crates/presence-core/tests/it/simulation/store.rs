@@ -7,7 +7,7 @@ use presence_core::cluster::{
     Applied, Field, Incarnation, Op, PARTITIONS, Patch, Snapshot, Subject, TopicMap, Write,
 };
 use presence_core::ports::{Lease, Leases, Queue, Renewal, Written};
-use presence_core::{Clock, Reason, Timestamp};
+use presence_core::{Reason, Timestamp, TopicVersion};
 
 use super::planted::Planted;
 
@@ -152,7 +152,7 @@ impl Store {
             .iter()
             .map(|op| self.planted.breaks(op, &before))
             .collect();
-        let next = Clock {
+        let next = TopicVersion {
             epoch: self.epochs,
             version: now_us.max(server.version + 1),
         };
@@ -183,7 +183,7 @@ impl Store {
         now: u64,
         server: usize,
         followed: impl Iterator<Item = &'a Subject>,
-    ) -> Vec<(Subject, Option<Clock>)> {
+    ) -> Vec<(Subject, Option<TopicVersion>)> {
         let it = &self.servers[server];
         let is_recent = |subject: &&Subject| {
             let changed = it.recent.get(*subject);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use presence_core::{Change, Clock, Event, Look, Person, PublicView, UserId, Visible};
+use presence_core::{Change, Event, Look, Person, PublicView, TopicVersion, UserId, Visible};
 
 /// What a watcher of a topic would draw.
 #[derive(Default)]
 pub(super) struct View {
-    clock: Option<Clock>,
+    clock: Option<TopicVersion>,
     pub(super) people: BTreeMap<UserId, Arc<Person>>,
 }
 

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use presence_core::{
-    ChannelId, Clock, DeviceKind, Look, Member, Meta, Outsider, Payload, Pointer, Reason,
-    Selection, Sender, SessionId, Shown, Timestamp, Visible,
+    ChannelId, DeviceKind, Look, Member, Meta, Outsider, Payload, Pointer, Reason, Selection,
+    Sender, SessionId, Shown, Timestamp, TopicVersion, Visible,
 };
 use serde_json::from_str;
 
@@ -55,7 +55,7 @@ fn everybody_hears_who_came_and_went_but_of_themselves() {
     };
     let event = Event::Changes {
         topic: topic("room:1"),
-        clock: Clock {
+        clock: TopicVersion {
             epoch: 1,
             version: 1,
         },
@@ -93,7 +93,7 @@ fn everybody_hears_who_came_and_went_but_of_themselves() {
 fn an_update_is_told_when_it_shows() {
     let update = |to: Person| Event::Changes {
         topic: topic("room:1"),
-        clock: Clock {
+        clock: TopicVersion {
             epoch: 1,
             version: 1,
         },
@@ -218,7 +218,7 @@ fn what_a_server_says_and_what_a_page_says_cannot_be_taken_for_each_other() {
 fn where_nobody_is_shown_there_is_a_count_at_most() {
     let summary = |channel: &str| Event::Summary {
         topic: topic(channel),
-        clock: Clock {
+        clock: TopicVersion {
             epoch: 1,
             version: 1,
         },
@@ -233,7 +233,7 @@ fn where_nobody_is_shown_there_is_a_count_at_most() {
     assert_eq!(count["data"], r#"{"subscription_count":12}"#);
     let changes = Event::Changes {
         topic: topic("pusher/3/news"),
-        clock: Clock {
+        clock: TopicVersion {
             epoch: 1,
             version: 1,
         },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use presence_core::Clock;
+use presence_core::TopicVersion;
 use presence_core::explain::{Mode, RemoteMember, RoomMember, RoomReport, Watchers};
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +76,9 @@ impl RoomRecord {
                 whole,
                 summary,
             },
-            clock: self.clock.map(|(epoch, version)| Clock { epoch, version }),
+            clock: self
+                .clock
+                .map(|(epoch, version)| TopicVersion { epoch, version }),
             is_followed: self.is_followed,
             members: all(self.members, MemberRecord::member)?,
             members_total: self.members_total,

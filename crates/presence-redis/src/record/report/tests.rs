@@ -6,7 +6,7 @@ use presence_core::explain::{
 };
 use presence_core::history::{Place, Placed, Recent, Transition, What};
 use presence_core::users::Activity;
-use presence_core::{Chosen, Clock, DeviceId, Reason, SessionId, Visible};
+use presence_core::{Chosen, DeviceId, Reason, SessionId, TopicVersion, Visible};
 
 use super::places::PlacesRecord;
 use super::transition::CAUSES;
@@ -75,7 +75,7 @@ fn a_report_of_a_channel_is_read_back() {
             whole: 1,
             summary: 3,
         },
-        clock: Some(Clock {
+        clock: Some(TopicVersion {
             epoch: 6,
             version: 7,
         }),

@@ -2,7 +2,7 @@
 
 use std::slice::from_ref;
 
-use presence_core::Clock;
+use presence_core::TopicVersion;
 use presence_core::cluster::Subject;
 use presence_core::ports::{Notice, Topics};
 
@@ -67,7 +67,10 @@ async fn change<T: Topics>(case: &Case<T>, subject: &Subject, words: &str) {
 }
 
 /// The next version that `node` is told for one of `subjects`.
-async fn hear_at<T: Topics>(node: &Node<T>, subjects: &[Subject]) -> (Subject, Option<Clock>) {
+async fn hear_at<T: Topics>(
+    node: &Node<T>,
+    subjects: &[Subject],
+) -> (Subject, Option<TopicVersion>) {
     let told = |notice: &Notice| match notice {
         Notice::At(subject, clock) if subjects.contains(subject) => Some((subject.clone(), *clock)),
         _ => None,

@@ -2,7 +2,7 @@
 
 use presence_core::cluster::{FencingToken, Field, Guard, Op, TopicMap};
 use presence_core::ports::Topics;
-use presence_core::{Clock, SessionId, Timestamp};
+use presence_core::{SessionId, Timestamp, TopicVersion};
 
 use super::case::Case;
 use super::make::{member, put, remove, showing};
@@ -105,7 +105,7 @@ pub(super) async fn an_emptied_map_begins_anew<T: Topics>(case: &Case<T>) {
     let (room, token, ann) = (case.place(), case.here.token(1), case.session());
     let record = member(ann, "Ann");
     case.there.follow(std::slice::from_ref(&room)).await;
-    let mut before: Option<Clock> = None;
+    let mut before: Option<TopicVersion> = None;
     for _ in 0..3 {
         case.here.does(&room, &[put(ann, token, &record)]).await;
         let come = case.there.hear_patch(&room).await;
@@ -143,14 +143,14 @@ pub(super) async fn any_writes_mean_what_a_topic_map_says<T: Topics>(case: &Case
     let sessions = [(); 3].map(|()| case.session());
     case.there.follow(std::slice::from_ref(&room)).await;
     let mut meant = TopicMap::default();
-    let mut told: Option<Clock> = None;
+    let mut told: Option<TopicVersion> = None;
     for n in 1..=WRITES {
         let count = 1 + case.random() % 4;
         let ops: Vec<Op> = (0..count).map(|_| made_up(case, &sessions)).collect();
         let after = format!("after write {n}, of {ops:#?},");
         let written = case.here.written(&room, &ops).await;
         // The versions are the store's own business, but for what is checked below. No fence is forgotten meanwhile.
-        let next = Clock {
+        let next = TopicVersion {
             epoch: 1,
             version: n,
         };

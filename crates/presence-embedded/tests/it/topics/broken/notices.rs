@@ -7,12 +7,12 @@ use std::task::Poll;
 
 use presence_core::cluster::{Patch, Record};
 use presence_core::ports::{Notice, Topics};
-use presence_core::{Clock, Reason};
+use presence_core::{Reason, TopicVersion};
 
 use super::{Broken, Fault};
 
 impl Broken {
-    pub(super) fn clock(&self, clock: &mut Clock) {
+    pub(super) fn clock(&self, clock: &mut TopicVersion) {
         match self.fault {
             Fault::EpochStays => clock.epoch = 1,
             Fault::VersionsStartAgain => clock.version = 1,
