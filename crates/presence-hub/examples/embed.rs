@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ => {}
         }
     }
-    bob.leave().await;
+    bob.end().await;
     Ok(())
 }
 

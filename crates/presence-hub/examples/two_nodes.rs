@@ -39,7 +39,7 @@ pub async fn run(url: &str) -> Result<(), Box<dyn Error>> {
     .await;
     println!("Ann sees Bob, who is on the other node");
 
-    bob.leave().await;
+    bob.end().await;
     until(
         &mut ann,
         |it| matches!(it, Change::Left { person, .. } if person.user.as_str() == "bob"),
@@ -47,7 +47,7 @@ pub async fn run(url: &str) -> Result<(), Box<dyn Error>> {
     .await;
     println!("Bob has left");
 
-    ann.leave().await;
+    ann.end().await;
     for hub in [here, there] {
         hub.stop(Duration::from_secs(5)).await;
     }

@@ -223,13 +223,13 @@ impl<H: Host> Authorized<H> {
     }
 
     /// Ends the session at once, everywhere: the client said goodbye.
-    pub async fn leave(self) {
-        self.session.leave().await;
+    pub async fn end(self) {
+        self.session.end().await;
     }
 
     /// Ends the session in place of its client, because of `cause`.
-    pub async fn leave_by(self, cause: Cause) {
-        self.session.leave_by(cause).await;
+    pub async fn end_by(self, cause: Cause) {
+        self.session.end_by(cause).await;
     }
 
     /// Ends the connection, because of `cause`. The session stays for the grace time, in case the client comes back.
@@ -267,12 +267,12 @@ impl<H: Host> Authorized<H> {
     }
 
     /// Leaves a channel, and stops watching it.
-    pub fn depart(
+    pub fn leave(
         &mut self,
         channel: ChannelId,
         reference: Option<Reference>,
     ) -> Result<(), Refused> {
-        Ok(self.session.depart(channel, reference)?)
+        Ok(self.session.leave(channel, reference)?)
     }
 
     /// Watches a channel or a workspace.
@@ -539,7 +539,7 @@ impl<H: Host> Authorized<H> {
             .cloned()
             .collect();
         for channel in left {
-            session.depart(channel.clone(), None)?;
+            session.leave(channel.clone(), None)?;
             let topic = Topic::Channel(channel);
             session.close_windows(&topic)?;
             lost.push(Lost::Topic(topic));

@@ -64,8 +64,8 @@ impl End {
     /// Ends a session of the connection, or leaves it for the grace time.
     pub async fn settle<H: Host>(&self, authorized: Authorized<H>) {
         match self {
-            End::Left | End::TheirClose { goodbye: true } => authorized.leave().await,
-            End::Dismissed(Dismissal::Leave) => authorized.leave_by(Cause::Operator).await,
+            End::Left | End::TheirClose { goodbye: true } => authorized.end().await,
+            End::Dismissed(Dismissal::Leave) => authorized.end_by(Cause::Operator).await,
             End::Dismissed(Dismissal::Reconnect) => {
                 authorized.vanish(Reason::Lost, Cause::Operator).await;
             }

@@ -455,7 +455,7 @@ impl User {
             refuse(reply_to, Refusal::NoSession, out);
             return Then::Reconcile;
         }
-        self.depart(now, by.session, &Topic::Channel(channel), out);
+        self.leave(now, by.session, &Topic::Channel(channel), out);
         Then::Answer(Need::Session(by.session), reply_to)
     }
 

@@ -252,10 +252,7 @@ impl User {
         for place in unclaimed {
             if place.is_journaled {
                 let topic = place.topic.clone();
-                out.push(Effect::Remember(SessionChange::Departed {
-                    session: id,
-                    topic,
-                }));
+                out.push(Effect::Remember(SessionChange::Left { session: id, topic }));
             }
             if place.has_entry() {
                 let what = What::Left(Reason::Lost);

@@ -51,7 +51,7 @@ impl User {
     ) {
         let left: Vec<Topic> = self.others(id, workspaces).cloned().collect();
         for topic in left {
-            self.depart(now, id, &topic, out);
+            self.leave(now, id, &topic, out);
         }
         for workspace in workspaces {
             self.join(now, id, Topic::Workspace(workspace.clone()), card);
@@ -72,7 +72,7 @@ impl User {
             .filter(move |topic| matches!(topic, Topic::Workspace(it) if !workspaces.contains(it)))
     }
 
-    pub(super) fn depart<A>(
+    pub(super) fn leave<A>(
         &mut self,
         now: Timestamp,
         id: SessionId,
@@ -87,10 +87,7 @@ impl User {
         session.is_news |= place.is_some();
         if let Some(place) = place.as_ref().filter(|it| it.is_journaled) {
             let topic = place.topic.clone();
-            out.push(Effect::Remember(SessionChange::Departed {
-                session: id,
-                topic,
-            }));
+            out.push(Effect::Remember(SessionChange::Left { session: id, topic }));
         }
         let is_over = session.by_service && session.places.is_empty();
         if let Some(SessionTopic { topic, .. }) = place.filter(SessionTopic::has_entry) {

@@ -22,7 +22,7 @@ pub enum SessionChange {
         joined: JoinedTopic,
     },
     /// The session left a channel or a workspace.
-    Departed {
+    Left {
         /// The session that has changed.
         session: SessionId,
         /// The place that it left.

@@ -102,7 +102,7 @@ impl Stage {
                 SessionChange::Joined { joined, .. } => {
                     recalled.last_mut().unwrap().topics.push(joined)
                 }
-                SessionChange::Departed { .. } | SessionChange::Ended { .. } => {}
+                SessionChange::Left { .. } | SessionChange::Ended { .. } => {}
             }
         }
         for recalled in recalled {

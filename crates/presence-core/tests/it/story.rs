@@ -875,12 +875,7 @@ impl Stage {
         let recalled = replay(&self.changes);
         let mut kept = self.node.kept_sessions(self.now);
         // What is kept says the same as all that was noted of it, but for what has gone on silently since.
-        kept.retain(|it| {
-            !matches!(
-                it,
-                SessionChange::Ended { .. } | SessionChange::Departed { .. }
-            )
-        });
+        kept.retain(|it| !matches!(it, SessionChange::Ended { .. } | SessionChange::Left { .. }));
         assert_eq!(replay(&kept), recalled, "what a rewrite would keep");
         let seed = 8 + self.played.len() as u64;
         self.node = Node::new(self.timing, self.limits, seed);
@@ -932,7 +927,7 @@ impl Stage {
                     place(&joined.topic)
                 )
             }
-            SessionChange::Departed { session, topic } => {
+            SessionChange::Left { session, topic } => {
                 format!("note {} not in {}", self.label(*session), place(topic))
             }
             SessionChange::Ended { session } => format!("note {} over", self.label(*session)),
@@ -1282,7 +1277,7 @@ fn replay(changes: &[SessionChange]) -> Vec<Recalled> {
                 topics.push(joined);
                 topics.sort_by(|a, b| a.topic.cmp(&b.topic));
             }
-            SessionChange::Departed { session, topic } => {
+            SessionChange::Left { session, topic } => {
                 let topics = &mut sessions.get_mut(&session).expect("it is known").topics;
                 topics.retain(|it| it.topic != topic);
             }

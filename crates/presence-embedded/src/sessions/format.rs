@@ -92,7 +92,7 @@ pub(super) fn write(change: &SessionChange, out: &mut Vec<u8>) {
             color: joined.meta.color().map(|it| &**it),
             avatar: joined.meta.avatar().map(|it| &**it),
         },
-        SessionChange::Departed { session: id, topic } => ChangeRecord::Departed {
+        SessionChange::Left { session: id, topic } => ChangeRecord::Departed {
             session: session(id),
             topic: TopicRecord::of(topic),
         },
@@ -202,7 +202,7 @@ fn change_of(record: ChangeRecord<'_>) -> Option<SessionChange> {
                 meta: Arc::new(meta(json, name, color, avatar)?),
             },
         },
-        ChangeRecord::Departed { session: id, topic } => SessionChange::Departed {
+        ChangeRecord::Departed { session: id, topic } => SessionChange::Left {
             session: session(id),
             topic: topic.topic()?,
         },

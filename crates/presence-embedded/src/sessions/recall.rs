@@ -119,7 +119,7 @@ fn apply(change: SessionChange, sessions: &mut BTreeMap<SessionId, Recalled>) {
                 }
             }
         }
-        SessionChange::Departed { session, topic } => {
+        SessionChange::Left { session, topic } => {
             if let Some(recalled) = sessions.get_mut(&session) {
                 recalled.topics.retain(|it| it.topic != topic);
             }

@@ -309,7 +309,7 @@ fn joined(session: u128, name: &str, json: &str) -> SessionChange {
 }
 
 fn departed(session: u128, name: &str) -> SessionChange {
-    SessionChange::Departed {
+    SessionChange::Left {
         session: id(session),
         topic: topic(name),
     }

@@ -174,7 +174,7 @@ impl Cable {
         let released = match subject {
             Subject::Channel(channel) if is_needed => self.settle_in(channel, subject, *has_spoken),
             _ if is_needed => Ok(()),
-            Subject::Channel(channel) => self.authorized.depart(channel.clone(), None),
+            Subject::Channel(channel) => self.authorized.leave(channel.clone(), None),
             Subject::Workspace(workspace) => {
                 let topic = Topic::Workspace(workspace.clone());
                 self.authorized.unwatch(&topic, None)
@@ -211,7 +211,7 @@ impl Cable {
     /// Leaves a channel, and goes on watching it.
     fn only_look(&mut self, channel: ChannelId) -> Result<(), Refused> {
         if self.authorized.session().joined().any(|it| *it == channel) {
-            self.authorized.depart(channel.clone(), None)?;
+            self.authorized.leave(channel.clone(), None)?;
         }
         let topic = Topic::Channel(channel);
         if self.authorized.session().watches_topic(&topic) {

@@ -108,7 +108,7 @@ impl Phoenix {
             return Ok(true);
         }
         if was_member && !self.is_in_by_service(&channel) {
-            self.authorized()?.depart(channel.clone(), None)?;
+            self.authorized()?.leave(channel.clone(), None)?;
         }
         self.watch(Topic::Channel(channel), reference)?;
         Ok(false)
@@ -241,7 +241,7 @@ impl Phoenix {
     async fn go_from(&mut self, channel: ChannelId, is_member: bool) {
         let topic = Topic::Channel(channel.clone());
         self.surely(|authorized| match is_member {
-            true => authorized.depart(channel.clone(), None),
+            true => authorized.leave(channel.clone(), None),
             false => authorized.unwatch(&topic, None),
         })
         .await;

@@ -93,7 +93,7 @@ impl Phoenix {
             && let Some(authorized) = &mut self.authorized
         {
             // If the hub is busy, the session may remember one channel more than it is in, which does no harm.
-            let _ = authorized.depart(channel.clone(), None);
+            let _ = authorized.leave(channel.clone(), None);
         }
     }
 

@@ -113,7 +113,7 @@ async fn the_service_says_in_a_line_each_what_happens() {
         }
     }
     for user in users {
-        user.leave().await;
+        user.end().await;
     }
     let update = ann.hears().await;
     assert_eq!(

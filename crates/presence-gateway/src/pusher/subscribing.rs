@@ -196,7 +196,7 @@ impl Pusher {
         let (authorized, channel) = (it.authorized, it.channel.clone());
         let outcome = match it.kind {
             Kind::ToUser => self.sessions[authorized].unwatch(&Topic::Channel(channel), None),
-            _ => self.sessions[authorized].depart(channel, None),
+            _ => self.sessions[authorized].leave(channel, None),
         };
         if let Err(why) = outcome {
             // The hub was busy, so the subscription stays. The page can unsubscribe again.
@@ -257,7 +257,7 @@ impl Pusher {
         }
         let gone = self.sessions.remove(authorized);
         self.subscriptions.forget(authorized);
-        gone.leave().await;
+        gone.end().await;
         self.hide_with_them();
     }
 }

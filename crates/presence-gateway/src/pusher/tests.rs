@@ -105,7 +105,7 @@ async fn a_crowd_is_a_count_with_a_sample_and_oneself() {
     let hash = presence["hash"].as_object().unwrap();
     assert_eq!(hash.keys().collect::<Vec<_>>(), ["me", "user-0", "user-1"]);
     assert_eq!(presence["count"], 7);
-    others.remove(0).leave().await;
+    others.remove(0).end().await;
     let roster = page.hears("pusher_internal:subscription_succeeded").await;
     let presence = data(&roster)["presence"].clone();
     assert_eq!(presence["ids"], json!(["me", "user-1", "user-2"]));

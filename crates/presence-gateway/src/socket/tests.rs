@@ -223,7 +223,7 @@ async fn flood(app: &App, times: usize) {
     }
     // Until a tick has told it.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    loud.leave().await;
+    loud.end().await;
 }
 
 /// Reads to the end, answering what WebSocket has to answer: what it was, in a word each.

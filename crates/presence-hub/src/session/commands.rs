@@ -203,15 +203,15 @@ impl Session {
     /// # Errors
     ///
     /// [`Busy`]: nothing has changed, except that the channel may have been left and is still watched.
-    pub fn depart(&mut self, channel: ChannelId, reference: Option<Reference>) -> Result<(), Busy> {
+    pub fn leave(&mut self, channel: ChannelId, reference: Option<Reference>) -> Result<(), Busy> {
         let topic = Topic::Channel(channel.clone());
-        let departed = channel.clone();
+        let left = channel.clone();
         self.happened(Input::LeftChannel {
             by: self.connection,
             channel,
             reply_to: self.reply_to(reference),
         })?;
-        self.joined.retain(|(it, _)| *it != departed);
+        self.joined.retain(|(it, _)| *it != left);
         self.unwatch_quietly(&topic)
     }
 

@@ -45,7 +45,7 @@ pub struct Busy {
 /// One connection of a session. It sends what its person does, and receives what it watches, each in one order.
 ///
 /// A command with a `reference` is answered by a [`Delivery`]; without one, only a refusal is delivered. Dropping
-/// the handle counts as a broken connection: the person stays for the grace time. [`leave`](Self::leave) ends the
+/// the handle counts as a broken connection: the person stays for the grace time. [`end`](Self::end) ends the
 /// session at once.
 #[derive(Debug)]
 pub struct Session {
@@ -207,12 +207,12 @@ impl Session {
     }
 
     /// Ends the session at once, on every node.
-    pub async fn leave(self) {
-        self.leave_by(Cause::Client).await;
+    pub async fn end(self) {
+        self.end_by(Cause::Client).await;
     }
 
-    /// Ends the session, like [`leave`](Self::leave), and records what ended it.
-    pub async fn leave_by(mut self, cause: Cause) {
+    /// Ends the session, like [`end`](Self::end), and records what ended it.
+    pub async fn end_by(mut self, cause: Cause) {
         let by = self.connection;
         self.close(Input::Ended { by, cause }).await;
     }

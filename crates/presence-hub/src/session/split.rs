@@ -56,7 +56,7 @@ impl Session {
     ///     }
     /// }
     /// reading.await???;
-    /// reader.into_session().leave().await;
+    /// reader.into_session().end().await;
     /// # Ok(())
     /// # }
     /// ```

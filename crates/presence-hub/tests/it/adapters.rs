@@ -99,7 +99,7 @@ async fn a_shared_store_that_panics_or_answers_too_little_is_one_that_is_away() 
         let mut carl = carl.expect("who comes is let in, hidden at worst");
         carl.sees(&["ann", "bob", "carl"]).await;
         bob.sees(&["ann", "bob", "carl"]).await;
-        carl.session.leave().await;
+        carl.session.end().await;
         bob.sees(&["ann", "bob"]).await;
     }
     assert!(a.counters().adapter_faults.load(Relaxed) > 0);

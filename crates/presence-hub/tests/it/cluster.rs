@@ -44,7 +44,7 @@ async fn a_room_is_one_on_all_nodes() {
     bob.sees(&["ann", "bob"]).await;
     assert_eq!(bob.heard(), ["ann joined", "bob joined"]);
 
-    bob.session.leave().await;
+    bob.session.end().await;
     ann.sees(&["ann"]).await;
     assert_eq!(ann.heard(), ["ann joined", "bob joined", "bob left Left"]);
 }
@@ -109,7 +109,7 @@ async fn who_comes_back_on_another_node_in_time_was_never_gone() {
     assert!(bob.joined().eq([&channel()]));
     ann.is_quiet_for(40 * SECOND).await;
 
-    bob.leave().await;
+    bob.end().await;
     ann.sees(&["ann"]).await;
     assert_eq!(ann.heard().last().unwrap(), "bob left Left");
 }

@@ -91,7 +91,7 @@ async fn two_tasks_hold_one_session() {
     for it in waiting {
         assert_eq!(it.await.unwrap(), Err(Refusal::NoSession));
     }
-    session.leave().await;
+    session.end().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -224,7 +224,7 @@ async fn who_is_erased_has_no_history_on_any_node() {
     for hub in [&a, &b] {
         let ann = connect(hub, "ann").await;
         let _bob = connect(hub, "bob").await;
-        ann.leave().await;
+        ann.end().await;
     }
     tokio::time::sleep(SECOND).await;
     assert_eq!(history(&a, "ann").await.len(), 8);

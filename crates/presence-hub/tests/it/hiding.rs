@@ -25,7 +25,7 @@ async fn the_store_is_asked_as_often_about_who_hides_as_about_who_is_gone() {
     hub.choose(&user("hidden"), chose(Chosen::Invisible))
         .await
         .unwrap();
-    gone.leave().await;
+    gone.end().await;
     // What they did is on its way to the store at first, and is there later.
     for round in 0..6 {
         for id in ["hidden", "gone"] {
@@ -44,7 +44,7 @@ async fn the_store_is_asked_as_often_about_who_hides_as_about_who_is_gone() {
     // Where the store is away nobody is told of either, whatever the hidden one does meanwhile.
     store.away.store(true, Relaxed);
     let other = connect(&hub, "hidden").await;
-    other.leave().await;
+    other.end().await;
     for _ in 0..3 {
         for id in ["hidden", "gone"] {
             let asked = hub.public_view(&user(id)).await;

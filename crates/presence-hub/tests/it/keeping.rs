@@ -54,7 +54,7 @@ async fn what_is_told_has_been_noted_before() {
             slow.changes.lock().unwrap().iter().any(is_in),
             "{id} joined"
         );
-        bob.session.leave().await;
+        bob.session.end().await;
         ann.sees(&["ann"]).await;
         let ended = SessionChange::Ended { session };
         assert!(slow.changes.lock().unwrap().contains(&ended), "{id} left");

@@ -40,7 +40,7 @@ async fn two_people_in_a_room_see_each_other_come_and_go() {
     let mut ann = Watcher::join(&hub, "ann").await;
     let bob = Watcher::join(&hub, "bob").await;
     ann.sees(&["ann", "bob"]).await;
-    bob.session.leave().await;
+    bob.session.end().await;
     ann.sees(&["ann"]).await;
     assert_eq!(ann.heard(), ["ann joined", "bob joined", "bob left Left"]);
 }
@@ -120,7 +120,7 @@ async fn who_reads_slowly_is_told_the_difference_and_memory_is_bounded() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         for watcher in sessions {
-            watcher.session.leave().await;
+            watcher.session.end().await;
         }
         fast.sees(&["slow", "fast"]).await;
     }
@@ -148,7 +148,7 @@ async fn who_lags_again_while_catching_up_is_told_the_difference_all_the_same() 
             round += 1;
             let bob = Watcher::join(&hub, &format!("user-{lag}-{round}")).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
-            bob.session.leave().await;
+            bob.session.end().await;
         }
         // It notices that it lags and asks for what it missed; the answer is dropped with the next backlog.
         while tokio::time::timeout(Duration::ZERO, slow.session.next())
@@ -332,7 +332,7 @@ async fn what_a_session_does_happens_in_order_however_fast_it_is() {
         assert_eq!(answers, [Reference(1), Reference(2)]);
         // Broadcasts are bounded within 50 ms.
         tokio::time::sleep(Duration::from_millis(60)).await;
-        bob.leave().await;
+        bob.end().await;
     }
     ann.sees(&["ann"]).await;
 }

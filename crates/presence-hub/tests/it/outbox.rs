@@ -164,7 +164,7 @@ async fn who_cannot_be_read_is_let_in_at_once_and_seen_when_they_can() {
         profiles.away.store(false, Relaxed);
         *profiles.thinks.lock().unwrap() = Duration::ZERO;
         eve.sees(&["eve", &name]).await;
-        ann.session.leave().await;
+        ann.session.end().await;
         eve.sees(&["eve"]).await;
     }
 }
@@ -334,7 +334,7 @@ async fn who_was_not_seen_for_long_is_forgotten_and_nobody_else() {
     let shared = Hub::join(settings, profiles.clone(), link, "a").await;
     let alone = Hub::start(settings, profiles.clone());
     for hub in [shared, alone] {
-        connect(&hub, "gone").await.leave().await;
+        connect(&hub, "gone").await.end().await;
         let stays = connect(&hub, "stays").await;
         for _ in 0..4 * 120 {
             sleep(30 * SECOND).await;
@@ -342,7 +342,7 @@ async fn who_was_not_seen_for_long_is_forgotten_and_nobody_else() {
         }
         assert_eq!(profiles.saved(&user("gone")), None);
         assert!(profiles.saved(&user("stays")).is_some());
-        stays.leave().await;
+        stays.end().await;
         sleep(20 * SECOND).await;
     }
 }
@@ -356,11 +356,11 @@ async fn whose_profile_cannot_be_read_keeps_nobody_else_from_being_forgotten() {
     };
     let profiles = Arc::<FlakyStore>::default();
     let hub = Hub::start(settings, profiles.clone());
-    connect(&hub, "first").await.leave().await;
+    connect(&hub, "first").await.end().await;
     sleep(hour).await;
     profiles.corrupt.lock().unwrap().insert(user("first"));
     // The first is found at least one look earlier.
-    connect(&hub, "later").await.leave().await;
+    connect(&hub, "later").await.end().await;
     sleep(hour / 60).await;
     assert!(profiles.saved(&user("later")).is_some());
     sleep(4 * hour).await;

@@ -104,7 +104,7 @@ async fn who_joins_while_states_have_to_wait_is_in_at_once_and_sees_later() {
     told.read(&mut eve, Duration::from_secs(10)).await;
     assert_eq!((told.states, told.people), (1, 2));
     // Once the state is there, changes follow it.
-    crowd.remove(0).leave().await;
+    crowd.remove(0).end().await;
     told.read(&mut eve, Duration::from_secs(1)).await;
     assert!(told.changes > 0);
 }

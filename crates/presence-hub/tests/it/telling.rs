@@ -31,7 +31,7 @@ async fn who_comes_changes_and_goes_is_told_in_this_order() {
     outside.hears("ann joined room:42").await;
     chooses(&a, "ann", Chosen::Busy).await;
     outside.hears("ann Busy").await;
-    ann.session.leave().await;
+    ann.session.end().await;
     outside.hears("ann gone").await;
     outside.hears("room:42 vacated").await;
     let mut told = outside.words();
@@ -89,8 +89,8 @@ async fn whoever_hides_is_never_told() {
         ..StatusChange::default()
     };
     a.choose(&user("ann"), words).await.unwrap();
-    ann.session.leave().await;
-    eve.session.leave().await;
+    ann.session.end().await;
+    eve.session.end().await;
     tokio::time::sleep(30 * SECOND).await;
     assert_eq!(outside.words(), before);
     assert!(!format!("{before:?}").contains("eve"), "{before:?}");
@@ -116,7 +116,7 @@ async fn whatever_fails_the_outside_ends_up_with_the_truth() {
                     here.insert(name.clone(), Watcher::join(hub, &name).await);
                 }
                 (true, Some(watcher)) => drop(here.insert(name, watcher)),
-                (false, Some(watcher)) => watcher.session.leave().await,
+                (false, Some(watcher)) => watcher.session.end().await,
                 (false, None) => {}
             }
         }
@@ -272,7 +272,7 @@ async fn what_got_lost_on_the_way_is_told_in_time() {
     let a = cluster.hub("a", &outside).await;
     let ann = Watcher::join(&a, "ann").await;
     outside.hears("ann joined room:42").await;
-    ann.session.leave().await;
+    ann.session.end().await;
     // The store loses what says that she has left, and nothing else.
     let (link, queue) = (cluster.store.connect(), Queue::Webhooks);
     let partitions: Vec<u16> = (0..PARTITIONS).collect();

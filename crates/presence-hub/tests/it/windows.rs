@@ -182,7 +182,7 @@ async fn windows_end_with_their_connection_and_go_along_to_the_next_one() {
     let mut rows = Rows::default();
     rows.read(&mut again, SOON).await;
     assert_eq!((rows.states, watches.windows.len()), (1, 0));
-    ann.depart(channel(), None).unwrap();
+    ann.leave(channel(), None).unwrap();
     rows.read(&mut again, SOON).await;
     assert_eq!((rows.users.len(), rows.count), (0, 0));
     again.close_windows(&topic()).unwrap();

@@ -118,7 +118,7 @@ impl<H: Host> Native<H> {
                 authorized.update(channel(&it.channel)?, it.meta.into_text(), reference)
             }
             Command::Leave(it) => {
-                authorized.depart(channel(&it.channel.unwrap_or_default())?, reference)
+                authorized.leave(channel(&it.channel.unwrap_or_default())?, reference)
             }
             Command::Watch(it) => {
                 let (watching, have) = (watching(it.mode), it.have.map(clock));

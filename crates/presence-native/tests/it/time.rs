@@ -201,5 +201,5 @@ async fn flood(hub: &Hub, times: usize) {
     }
     // Until a tick has told it.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    loud.leave().await;
+    loud.end().await;
 }

@@ -38,7 +38,7 @@ async fn who_comes_changes_and_goes_is_told_in_this_order() {
     outside.hears("ann joined room:42").await;
     chooses(&hub, "ann", Chosen::Busy).await;
     outside.hears("ann Busy").await;
-    ann.session.leave().await;
+    ann.session.end().await;
     outside.hears("ann gone").await;
     outside.hears("room:42 vacated").await;
     let mut told = outside.words();
@@ -88,8 +88,8 @@ async fn whoever_hides_is_never_told() {
     // Whatever they do now is nobody's business.
     let _phone = connect(&hub, "ann").await;
     chooses(&hub, "ann", Chosen::Invisible).await;
-    ann.session.leave().await;
-    eve.session.leave().await;
+    ann.session.end().await;
+    eve.session.end().await;
     tokio::time::sleep(30 * SECOND).await;
     assert_eq!(outside.words(), before);
     assert!(!format!("{before:?}").contains("eve"), "{before:?}");
@@ -108,7 +108,7 @@ async fn whatever_fails_the_outside_ends_up_with_the_truth() {
             match (is_here, place.take()) {
                 (true, None) => *place = Some(Watcher::join(&hub, &format!("user-{n}")).await),
                 (true, watcher) => *place = watcher,
-                (false, Some(watcher)) => watcher.session.leave().await,
+                (false, Some(watcher)) => watcher.session.end().await,
                 (false, None) => {}
             }
         }
@@ -195,7 +195,7 @@ async fn who_goes_on_after_a_restart_is_no_event_outside() {
     // Something later than all of that.
     let bob = Watcher::join(&hub, "bob").await;
     outside.hears("bob joined room:42").await;
-    bob.session.leave().await;
+    bob.session.end().await;
     outside.hears("bob left room:42").await;
     let words = outside.words();
     let mut of_ann: Vec<_> = words.iter().filter(|it| it.starts_with("ann")).collect();
