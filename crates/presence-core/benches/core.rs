@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use presence_core::history::{Cause, History, Transition, What};
+use presence_core::history::{Cause, History, Transition, TransitionKind};
 use presence_core::node::{Effect, Input, Node};
 use presence_core::rosters::{self, Rosters};
 use presence_core::users::{self, Connection, Users};
@@ -143,7 +143,7 @@ fn the_history(c: &mut Criterion) {
             user: user.clone(),
             session: Some(SessionId::from_u128(1)),
             channel: Some(channel.clone()),
-            what: What::Joined,
+            what: TransitionKind::Joined,
             cause: Cause::Client,
         });
     };

@@ -29,14 +29,14 @@ pub struct Transition {
     /// The channel that it is about, if it is about one.
     pub channel: Option<ChannelId>,
     /// What happened to the session, the user or the channel.
-    pub what: What,
+    pub what: TransitionKind,
     /// What caused it: a command, a timer, another node.
     pub cause: Cause,
 }
 
 /// What happened to a user or a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum TransitionKind {
     /// Others were shown another status.
     Shown {
         /// The status before.
@@ -151,31 +151,31 @@ impl Cause {
     }
 }
 
-impl What {
+impl TransitionKind {
     /// The name of the transition in answers, such as `disconnected`.
     pub fn as_str(self) -> &'static str {
         match self {
-            What::Shown { .. } => "shown",
-            What::Began => "session_began",
-            What::Resumed => "session_resumed",
-            What::CameFrom(_) => "session_came",
-            What::WentTo(_) => "session_went",
-            What::Restored => "session_restored",
-            What::Disconnected { .. } => "disconnected",
-            What::Ended(_) | What::NodeDied(_) => "session_ended",
-            What::Joined => "joined",
-            What::Left(_) => "left",
-            What::Reported(_) => "activity",
-            What::Chose(_) => "chose",
-            What::Erased => "erased",
+            TransitionKind::Shown { .. } => "shown",
+            TransitionKind::Began => "session_began",
+            TransitionKind::Resumed => "session_resumed",
+            TransitionKind::CameFrom(_) => "session_came",
+            TransitionKind::WentTo(_) => "session_went",
+            TransitionKind::Restored => "session_restored",
+            TransitionKind::Disconnected { .. } => "disconnected",
+            TransitionKind::Ended(_) | TransitionKind::NodeDied(_) => "session_ended",
+            TransitionKind::Joined => "joined",
+            TransitionKind::Left(_) => "left",
+            TransitionKind::Reported(_) => "activity",
+            TransitionKind::Chose(_) => "chose",
+            TransitionKind::Erased => "erased",
         }
     }
 
     /// Why the session ended, or why it left the channel, if this is an end.
     pub fn reason(self) -> Option<Reason> {
         match self {
-            What::Ended(reason) | What::Left(reason) => Some(reason),
-            What::NodeDied(_) => Some(Reason::NodeLost),
+            TransitionKind::Ended(reason) | TransitionKind::Left(reason) => Some(reason),
+            TransitionKind::NodeDied(_) => Some(Reason::NodeLost),
             _ => None,
         }
     }
@@ -239,9 +239,9 @@ impl History {
         }
     }
 
-    /// Adds what has just happened. [`What::Erased`] removes everything about its user instead.
+    /// Adds what has just happened. [`TransitionKind::Erased`] removes everything about its user instead.
     pub fn push(&mut self, transition: Transition) {
-        if transition.what == What::Erased {
+        if transition.what == TransitionKind::Erased {
             return self.erase(&transition.user);
         }
         let weight = Entry::weight(&transition.user, transition.channel.as_ref());
@@ -417,7 +417,7 @@ mod tests {
             history.push(joined(n, ["ann", "bob"][n as usize % 2], Some("room:1")));
         }
         let erased = Transition {
-            what: What::Erased,
+            what: TransitionKind::Erased,
             ..joined(7, "ann", None)
         };
         history.push(erased);
@@ -461,7 +461,7 @@ mod tests {
             user: user(id),
             session: Some(SessionId::from_u128(1)),
             channel: room.map(channel),
-            what: What::Joined,
+            what: TransitionKind::Joined,
             cause: Cause::Client,
         }
     }

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::app::{App, Counted, Phase};
 use crate::authorized::{self, Authorized};
-use crate::closing::{Closing, Farewell, Why};
+use crate::closing::{CloseReason, Closing, Farewell};
 use crate::dialect::{Dialect, Frame, Next};
 use crate::journal::Trail;
 use crate::out::Out;
@@ -299,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                 match timeout(WRITE_WAIT, ping).await {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(_)) => Err(End::Lost),
-                    Err(_) => Err(End::Closed(Why::TooSlow.into())),
+                    Err(_) => Err(End::Closed(CloseReason::TooSlow.into())),
                 }
             }
         }
@@ -329,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                     self.upkeep.tell_heard(self.dialect.sessions());
                 }
                 Ok(Err(_)) => return Err(End::Lost),
-                Err(_) => return Err(End::Closed(Why::TooSlow.into())),
+                Err(_) => return Err(End::Closed(CloseReason::TooSlow.into())),
             }
         }
         self.out.shrink();
@@ -384,12 +384,14 @@ where
 
 /// Why the loop ends after an error of the WebSocket.
 fn end_of(error: &Error) -> End {
-    let refused = |why: Why| End::Closed(why.into());
+    let refused = |why: CloseReason| End::Closed(why.into());
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => refused(Why::FrameTooLarge),
-        Error::Utf8(_) => refused(Why::NotUtf8),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+            refused(CloseReason::FrameTooLarge)
+        }
+        Error::Utf8(_) => refused(CloseReason::NotUtf8),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
-        Error::Protocol(_) => refused(Why::NotWebSocket),
+        Error::Protocol(_) => refused(CloseReason::NotWebSocket),
         _ => End::Lost,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use presence_core::cluster::{Incarnation, News, Request, Subject};
 use presence_core::explain::{RECORDED_MAX, UserReport};
-use presence_core::history::{Cause, History, Transition, What};
+use presence_core::history::{Cause, History, Transition, TransitionKind};
 use presence_core::ports::{Orphan, Profiles};
 use presence_core::users::{Answer, Audience, Connection, Effect, Input, Users};
 use presence_core::{
@@ -390,10 +390,11 @@ impl<P: Profiles> UserShard<P> {
             cause: Cause::NodeLost,
         };
         for channel in channels {
-            let what = What::Left(Reason::NodeLost);
+            let what = TransitionKind::Left(Reason::NodeLost);
             self.history.push(transition(Some(channel), what));
         }
-        self.history.push(transition(None, What::NodeDied(who)));
+        self.history
+            .push(transition(None, TransitionKind::NodeDied(who)));
     }
 
     // Longer than a screen because it is a table: an arm for each effect.

@@ -11,7 +11,7 @@ use crate::request::Refused;
 
 /// Why the gateway closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum CloseReason {
     /// The client left, or ended its session.
     Left,
     /// The gateway is stopping.
@@ -48,92 +48,95 @@ pub enum Why {
     Flooding,
 }
 
-impl Why {
+impl CloseReason {
     /// The reason in one or two words.
     pub fn reason(self) -> &'static str {
         match self {
-            Why::Left => "you left",
-            Why::Restarting => "restarting",
-            Why::Full => "full",
-            Why::WrongType => "wrong frame type",
-            Why::NotWebSocket => "not websocket as it should be",
-            Why::NotUtf8 => "not utf-8",
-            Why::FrameTooLarge => "frame too large",
-            Why::Malformed => "too many malformed frames",
-            Why::NoToken => "token missing",
-            Why::Unauthorized => "token refused",
-            Why::Expired => "token expired",
-            Why::Forbidden => "forbidden",
-            Why::TimedOut => "timed out",
-            Why::Replaced => "replaced",
-            Why::Kicked => "kicked",
-            Why::TooSlow => "too slow",
-            Why::Flooding => "flooding",
+            CloseReason::Left => "you left",
+            CloseReason::Restarting => "restarting",
+            CloseReason::Full => "full",
+            CloseReason::WrongType => "wrong frame type",
+            CloseReason::NotWebSocket => "not websocket as it should be",
+            CloseReason::NotUtf8 => "not utf-8",
+            CloseReason::FrameTooLarge => "frame too large",
+            CloseReason::Malformed => "too many malformed frames",
+            CloseReason::NoToken => "token missing",
+            CloseReason::Unauthorized => "token refused",
+            CloseReason::Expired => "token expired",
+            CloseReason::Forbidden => "forbidden",
+            CloseReason::TimedOut => "timed out",
+            CloseReason::Replaced => "replaced",
+            CloseReason::Kicked => "kicked",
+            CloseReason::TooSlow => "too slow",
+            CloseReason::Flooding => "flooding",
         }
     }
 
     /// The reason as one word for metrics and logs.
     pub fn word(self) -> &'static str {
         match self {
-            Why::Left => "left",
-            Why::Restarting => "restarting",
-            Why::Full => "full",
-            Why::WrongType => "wrong_type",
-            Why::NotWebSocket => "not_websocket",
-            Why::NotUtf8 => "not_utf8",
-            Why::FrameTooLarge => "frame_too_large",
-            Why::Malformed => "malformed",
-            Why::NoToken => "no_token",
-            Why::Unauthorized => "unauthorized",
-            Why::Expired => "expired",
-            Why::Forbidden => "forbidden",
-            Why::TimedOut => "timed_out",
-            Why::Replaced => "replaced",
-            Why::Kicked => "kicked",
-            Why::TooSlow => "too_slow",
-            Why::Flooding => "flooding",
+            CloseReason::Left => "left",
+            CloseReason::Restarting => "restarting",
+            CloseReason::Full => "full",
+            CloseReason::WrongType => "wrong_type",
+            CloseReason::NotWebSocket => "not_websocket",
+            CloseReason::NotUtf8 => "not_utf8",
+            CloseReason::FrameTooLarge => "frame_too_large",
+            CloseReason::Malformed => "malformed",
+            CloseReason::NoToken => "no_token",
+            CloseReason::Unauthorized => "unauthorized",
+            CloseReason::Expired => "expired",
+            CloseReason::Forbidden => "forbidden",
+            CloseReason::TimedOut => "timed_out",
+            CloseReason::Replaced => "replaced",
+            CloseReason::Kicked => "kicked",
+            CloseReason::TooSlow => "too_slow",
+            CloseReason::Flooding => "flooding",
         }
     }
 
     /// What is recorded as the cause of a connection that the gateway closes for this reason.
     pub fn cause(self) -> Cause {
         match self {
-            Why::Left => Cause::Client,
-            Why::Restarting => Cause::Drain,
-            Why::NoToken | Why::Unauthorized | Why::Expired | Why::Forbidden => Cause::TokenEnded,
-            Why::TimedOut => Cause::Silence,
-            Why::Replaced => Cause::OtherNode,
-            Why::Kicked => Cause::Kick,
-            Why::TooSlow | Why::Full => Cause::TooSlow,
-            Why::WrongType
-            | Why::NotWebSocket
-            | Why::NotUtf8
-            | Why::FrameTooLarge
-            | Why::Malformed
-            | Why::Flooding => Cause::Misuse,
+            CloseReason::Left => Cause::Client,
+            CloseReason::Restarting => Cause::Drain,
+            CloseReason::NoToken
+            | CloseReason::Unauthorized
+            | CloseReason::Expired
+            | CloseReason::Forbidden => Cause::TokenEnded,
+            CloseReason::TimedOut => Cause::Silence,
+            CloseReason::Replaced => Cause::OtherNode,
+            CloseReason::Kicked => Cause::Kick,
+            CloseReason::TooSlow | CloseReason::Full => Cause::TooSlow,
+            CloseReason::WrongType
+            | CloseReason::NotWebSocket
+            | CloseReason::NotUtf8
+            | CloseReason::FrameTooLarge
+            | CloseReason::Malformed
+            | CloseReason::Flooding => Cause::Misuse,
         }
     }
 
     /// Whether the client should connect again.
     pub fn reconnect(self) -> bool {
         match self {
-            Why::Restarting
-            | Why::Full
-            | Why::NoToken
-            | Why::Unauthorized
-            | Why::Expired
-            | Why::TimedOut
-            | Why::TooSlow
-            | Why::Flooding => true,
-            Why::Left
-            | Why::WrongType
-            | Why::NotWebSocket
-            | Why::NotUtf8
-            | Why::FrameTooLarge
-            | Why::Malformed
-            | Why::Forbidden
-            | Why::Replaced
-            | Why::Kicked => false,
+            CloseReason::Restarting
+            | CloseReason::Full
+            | CloseReason::NoToken
+            | CloseReason::Unauthorized
+            | CloseReason::Expired
+            | CloseReason::TimedOut
+            | CloseReason::TooSlow
+            | CloseReason::Flooding => true,
+            CloseReason::Left
+            | CloseReason::WrongType
+            | CloseReason::NotWebSocket
+            | CloseReason::NotUtf8
+            | CloseReason::FrameTooLarge
+            | CloseReason::Malformed
+            | CloseReason::Forbidden
+            | CloseReason::Replaced
+            | CloseReason::Kicked => false,
         }
     }
 
@@ -146,16 +149,16 @@ impl Why {
     }
 }
 
-impl From<Ended> for Why {
+impl From<Ended> for CloseReason {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Closed(Reason::TimedOut | Reason::Lost) => Why::TimedOut,
-            Ended::Closed(Reason::Replaced) => Why::Replaced,
-            Ended::Closed(Reason::Kicked) => Why::Kicked,
-            Ended::Closed(Reason::Left) => Why::Left,
-            Ended::Closed(Reason::NodeLost) | Ended::Stopped => Why::Restarting,
-            Ended::TooSlow => Why::TooSlow,
-            Ended::Crowded => Why::Full,
+            Ended::Closed(Reason::TimedOut | Reason::Lost) => CloseReason::TimedOut,
+            Ended::Closed(Reason::Replaced) => CloseReason::Replaced,
+            Ended::Closed(Reason::Kicked) => CloseReason::Kicked,
+            Ended::Closed(Reason::Left) => CloseReason::Left,
+            Ended::Closed(Reason::NodeLost) | Ended::Stopped => CloseReason::Restarting,
+            Ended::TooSlow => CloseReason::TooSlow,
+            Ended::Crowded => CloseReason::Full,
         }
     }
 }
@@ -164,7 +167,7 @@ impl From<Ended> for Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closing {
     /// The reason of the close.
-    pub why: Why,
+    pub why: CloseReason,
     /// How long the client should wait before it connects again, if the gateway says so.
     pub retry_after: Option<Duration>,
 }
@@ -172,15 +175,15 @@ pub struct Closing {
 impl Closing {
     /// Closes a client that kept exceeding its rates.
     pub fn flooding() -> Self {
-        Why::Flooding.after(Duration::from_secs(5))
+        CloseReason::Flooding.after(Duration::from_secs(5))
     }
 
     /// Closes a client whose session has ended. Of clients that are asked to come back, not all come at once: `lot` is a
     /// random number of the connection.
     pub fn of(ended: Ended, lot: u32) -> Self {
-        let why = Why::from(ended);
+        let why = CloseReason::from(ended);
         match why {
-            Why::Full => why.after(Duration::from_millis(2000 + u64::from(lot % 3000))),
+            CloseReason::Full => why.after(Duration::from_millis(2000 + u64::from(lot % 3000))),
             _ => why.into(),
         }
     }
@@ -188,7 +191,7 @@ impl Closing {
     /// Closes a client because the server stops. Clients come back later still than those of a drain, and not all at
     /// once, so that the next process is not overrun when it starts. `lot` is a random number of the connection.
     pub fn restarting(lot: u32) -> Self {
-        Why::Restarting.after(Duration::from_millis(200 + u64::from(lot % 2000)))
+        CloseReason::Restarting.after(Duration::from_millis(200 + u64::from(lot % 2000)))
     }
 
     /// Closes a client that was refused before it was let in.
@@ -197,17 +200,17 @@ impl Closing {
             return why.into();
         }
         match refused.code {
-            ErrorCode::Unauthorized => Why::Unauthorized.into(),
+            ErrorCode::Unauthorized => CloseReason::Unauthorized.into(),
             ErrorCode::Unavailable | ErrorCode::Overloaded | ErrorCode::TooMany => {
-                Why::Full.after(Duration::from_secs(2))
+                CloseReason::Full.after(Duration::from_secs(2))
             }
-            _ => Why::Forbidden.into(),
+            _ => CloseReason::Forbidden.into(),
         }
     }
 }
 
-impl From<Why> for Closing {
-    fn from(why: Why) -> Self {
+impl From<CloseReason> for Closing {
+    fn from(why: CloseReason) -> Self {
         Closing {
             why,
             retry_after: None,
@@ -226,7 +229,7 @@ pub struct Farewell {
 
 impl Farewell {
     /// A close frame with `code`, and with the reason that all dialects use for `why`.
-    pub fn new(code: u16, why: Why) -> Self {
+    pub fn new(code: u16, why: CloseReason) -> Self {
         let reason = why.reason();
         Farewell { code, reason }
     }

@@ -4,7 +4,7 @@ use presence_core::Reason;
 use presence_core::history::Cause;
 
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Why};
+use crate::closing::{CloseReason, Closing};
 use crate::host::Host;
 
 /// Why the loop of a connection ended.
@@ -43,7 +43,7 @@ impl End {
             End::Left | End::TheirClose { goodbye: true } => "left",
             End::TheirClose { goodbye: false } => "closed",
             End::Lost => "lost",
-            End::Silent => Why::TimedOut.word(),
+            End::Silent => CloseReason::TimedOut.word(),
             End::Closed(closing) => closing.why.word(),
             End::Dismissed(_) => "dismissed",
         }
@@ -53,11 +53,11 @@ impl End {
     pub fn closing(&self) -> Option<Closing> {
         match self {
             End::Lost | End::TheirClose { .. } => None,
-            End::Left => Some(Why::Left.into()),
-            End::Silent => Some(Why::TimedOut.into()),
+            End::Left => Some(CloseReason::Left.into()),
+            End::Silent => Some(CloseReason::TimedOut.into()),
             End::Closed(closing) => Some(*closing),
-            End::Dismissed(Dismissal::Reconnect) => Some(Why::Restarting.into()),
-            End::Dismissed(Dismissal::Leave) => Some(Why::Kicked.into()),
+            End::Dismissed(Dismissal::Reconnect) => Some(CloseReason::Restarting.into()),
+            End::Dismissed(Dismissal::Leave) => Some(CloseReason::Kicked.into()),
         }
     }
 

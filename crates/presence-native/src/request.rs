@@ -12,7 +12,7 @@ use presence_hub::Busy;
 use presence_protocol::{Chosen, ErrorCode, Field, Json, fault_in};
 use serde::Deserialize;
 
-use crate::closing::Why;
+use crate::closing::CloseReason;
 use crate::color;
 use crate::identity::{BadClaim, Forbidden, Identity, shown_name, user_id};
 
@@ -29,7 +29,7 @@ pub struct Refused {
     pub retry_after: Option<Duration>,
     #[doc(hidden)]
     /// Why a connection that is refused with it ends, where `code` does not say it all.
-    pub ending: Option<Why>,
+    pub ending: Option<CloseReason>,
 }
 
 impl Refused {

@@ -12,7 +12,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use presence_hub::Delivery;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use crate::closing::{Closing, Farewell, Why};
+use crate::closing::{CloseReason, Closing, Farewell};
 use crate::connection::{Hello, Native, Next, Payload};
 use crate::end::End;
 use crate::frame::{self, Frames, OpCode};
@@ -180,11 +180,11 @@ where
         };
         self.tell_heard();
         if payload.len() > self.host.frame_bytes_max() {
-            return Err(End::Closed(Why::FrameTooLarge.into()));
+            return Err(End::Closed(CloseReason::FrameTooLarge.into()));
         }
         let payload = match (is_text, std::str::from_utf8(&payload)) {
             (true, Ok(text)) => Payload::Text(text),
-            (true, Err(_)) => return Err(End::Closed(Why::NotUtf8.into())),
+            (true, Err(_)) => return Err(End::Closed(CloseReason::NotUtf8.into())),
             (false, _) => Payload::Binary(&payload),
         };
         match self.native.take(payload, &mut self.outbox).await {
@@ -209,7 +209,7 @@ where
                 match timeout(WRITE_WAIT, ping).await {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(_)) => Err(End::Lost),
-                    Err(_) => Err(End::Closed(Why::TooSlow.into())),
+                    Err(_) => Err(End::Closed(CloseReason::TooSlow.into())),
                 }
             }
         }
@@ -231,7 +231,7 @@ where
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(_)) => return Err(End::Lost),
                 Err(_) if Instant::now() >= until => {
-                    return Err(End::Closed(Why::TooSlow.into()));
+                    return Err(End::Closed(CloseReason::TooSlow.into()));
                 }
                 Err(_) => {
                     let sessions = std::slice::from_ref(self.native.authorized());

@@ -7,7 +7,7 @@ use presence_core::Timestamp;
 use tokio::time::Instant;
 
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Why};
+use crate::closing::{CloseReason, Closing};
 use crate::end::End;
 use crate::host::Host;
 
@@ -191,10 +191,10 @@ impl Upkeep {
         now: Timestamp,
     ) -> Result<(), End> {
         if sessions.iter().any(Authorized::is_revoked) {
-            return Err(End::Closed(Why::Kicked.into()));
+            return Err(End::Closed(CloseReason::Kicked.into()));
         }
         match TokenEnd::of(sessions) {
-            Some(token) if token.ends_at() <= now => Err(End::Closed(Why::Expired.into())),
+            Some(token) if token.ends_at() <= now => Err(End::Closed(CloseReason::Expired.into())),
             _ => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::text::clock_time;
 use crate::activity::Activity;
-use crate::history::{Cause, Transition, What};
+use crate::history::{Cause, Transition, TransitionKind};
 use crate::incarnation::Incarnation;
 use crate::{Chosen, Reason, SessionId, Timestamp, Visible};
 
@@ -12,7 +12,7 @@ use crate::{Chosen, Reason, SessionId, Timestamp, Visible};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
     /// The kind of fact, with its details.
-    pub why: Why,
+    pub why: FactKind,
     /// Since when, if that is known.
     pub at: Option<Timestamp>,
     /// The name of the gateway that it is about.
@@ -23,7 +23,7 @@ pub struct Fact {
 
 /// The kind of a fact, with its details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum FactKind {
     /// Others are shown this status, because at least one session is active.
     Active {
         /// How many sessions are active.
@@ -113,7 +113,7 @@ pub enum Why {
 }
 
 impl Fact {
-    pub(super) fn new(why: Why) -> Self {
+    pub(super) fn new(why: FactKind) -> Self {
         Fact {
             why,
             at: None,
@@ -125,22 +125,22 @@ impl Fact {
     /// The name of the fact in answers, such as `all_idle`.
     pub fn code(&self) -> &'static str {
         match self.why {
-            Why::Active { .. } => "active",
-            Why::AllIdle { .. } => "all_idle",
-            Why::AsChosen { .. } => "as_chosen",
-            Why::Hides { .. } => "hides",
-            Why::NoSession => "no_session",
-            Why::ProfileUnread => "profile_unread",
-            Why::Unknown => "unknown",
-            Why::OnlyHeld { .. } => "only_held",
-            Why::OnlyServices { .. } => "only_services",
-            Why::Chose { .. } => "chose",
-            Why::LastEnded { .. } => "last_ended",
-            Why::LastSeen => "last_seen",
-            Why::NothingKnown => "nothing_known",
-            Why::Silent { .. } => "silent_gateway",
-            Why::People { .. } => "people",
-            Why::TooBigToList => "too_big_to_list",
+            FactKind::Active { .. } => "active",
+            FactKind::AllIdle { .. } => "all_idle",
+            FactKind::AsChosen { .. } => "as_chosen",
+            FactKind::Hides { .. } => "hides",
+            FactKind::NoSession => "no_session",
+            FactKind::ProfileUnread => "profile_unread",
+            FactKind::Unknown => "unknown",
+            FactKind::OnlyHeld { .. } => "only_held",
+            FactKind::OnlyServices { .. } => "only_services",
+            FactKind::Chose { .. } => "chose",
+            FactKind::LastEnded { .. } => "last_ended",
+            FactKind::LastSeen => "last_seen",
+            FactKind::NothingKnown => "nothing_known",
+            FactKind::Silent { .. } => "silent_gateway",
+            FactKind::People { .. } => "people",
+            FactKind::TooBigToList => "too_big_to_list",
         }
     }
 
@@ -154,38 +154,38 @@ impl Fact {
             None => String::new(),
         };
         match self.why {
-            Why::Active { active, total } => {
+            FactKind::Active { active, total } => {
                 let is = if active == 1 { "is" } else { "are" };
                 format!("shown online: {active} of {} {is} active", sessions(total))
             }
-            Why::AllIdle { total: 1 } => {
+            FactKind::AllIdle { total: 1 } => {
                 format!("shown away: the only session is idle{}", since(&at))
             }
-            Why::AllIdle { total } => {
+            FactKind::AllIdle { total } => {
                 let last = match at.is_empty() {
                     true => String::new(),
                     false => format!(", the last since {at}"),
                 };
                 format!("shown away: all {total} sessions are idle{last}")
             }
-            Why::AsChosen { shown, total } => {
+            FactKind::AsChosen { shown, total } => {
                 let shown = shown.as_str();
                 format!("shown {shown}: this status was chosen, and there {} {}", is(total), sessions(total))
             }
-            Why::Hides { chosen, total: 0 } => {
+            FactKind::Hides { chosen, total: 0 } => {
                 let chosen = chosen.as_str();
                 format!("shown offline: no session on any gateway, and the chosen status {chosen} hides them anyway")
             }
-            Why::Hides { chosen, total } => {
+            FactKind::Hides { chosen, total } => {
                 let chosen = chosen.as_str();
                 format!("shown offline: they hide with the chosen status {chosen}, and have {}", sessions(total))
             }
-            Why::NoSession => "shown offline: no session on any gateway".to_owned(),
-            Why::ProfileUnread => {
+            FactKind::NoSession => "shown offline: no session on any gateway".to_owned(),
+            FactKind::ProfileUnread => {
                 "shown offline: their profile cannot be read, and they might hide".to_owned()
             }
-            Why::Unknown => "what others are shown is not known: the stores do not answer".to_owned(),
-            Why::OnlyHeld { held, total, until } => {
+            FactKind::Unknown => "what others are shown is not known: the stores do not answer".to_owned(),
+            FactKind::OnlyHeld { held, total, until } => {
                 let (since, until) = (since(&at), time(until));
                 let which = match (held, total) {
                     (1, 1) => format!("their only session has no connection{since}: it is"),
@@ -199,10 +199,10 @@ impl Fact {
                 };
                 format!("{which} held until {until}, in case the client comes back")
             }
-            Why::OnlyServices { total } => {
+            FactKind::OnlyServices { total } => {
                 format!("only services say that they are here, through {}", sessions(total))
             }
-            Why::Chose { chosen, by, until } => {
+            FactKind::Chose { chosen, by, until } => {
                 let chosen = chosen.as_str();
                 let until = until.map(|it| format!(", until {}", time(it))).unwrap_or_default();
                 match (by, at.is_empty()) {
@@ -213,20 +213,20 @@ impl Fact {
                     }
                 }
             }
-            Why::LastEnded { reason, cause, lost } => {
+            FactKind::LastEnded { reason, cause, lost } => {
                 let how = ended(reason, cause);
                 let lost = lost.map(|(at, cause)| {
                     format!(" (the connection was lost at {}: {})", time(at), words(cause))
                 });
                 format!("their last session ended at {at}{on}: {how}{}", lost.unwrap_or_default())
             }
-            Why::LastSeen => {
+            FactKind::LastSeen => {
                 format!("last seen at {at}; no gateway that answered has recorded how they left")
             }
-            Why::NothingKnown => {
+            FactKind::NothingKnown => {
                 "no gateway that answered has recorded anything of them, and no store that answered knows them".to_owned()
             }
-            Why::Silent { sessions: there, has_lapsed } => {
+            FactKind::Silent { sessions: there, has_lapsed } => {
                 let gateway = self.gateway.as_deref().unwrap_or("?");
                 let has = match there {
                     0 => String::new(),
@@ -238,7 +238,7 @@ impl Fact {
                 };
                 format!("gateway {gateway} did not answer in time{lapsed}: what only it knows is missing here{has}")
             }
-            Why::People { people, sessions: there, gateways } => {
+            FactKind::People { people, sessions: there, gateways } => {
                 let through = match gateways {
                     0 => String::new(),
                     1 => ", through 1 gateway".to_owned(),
@@ -251,7 +251,7 @@ impl Fact {
                 };
                 format!("{people} with {}{through}", sessions(there))
             }
-            Why::TooBigToList => {
+            FactKind::TooBigToList => {
                 "the room is too big to list: its watchers get a count and some of the people".to_owned()
             }
         }
@@ -322,33 +322,39 @@ pub fn sentence(
         _ => format!(": {why}"),
     };
     match it.what {
-        What::Shown { from, to } => {
+        TransitionKind::Shown { from, to } => {
             format!("shown {}, was {}{because}", to.as_str(), from.as_str())
         }
-        What::Began => format!("a session began{because}"),
-        What::Resumed => "a session went on in a new connection".to_owned(),
-        What::CameFrom(who) => format!("a session came from gateway {}, and went on", name_of(who)),
-        What::WentTo(who) => format!("a session went on at gateway {}", name_of(who)),
-        What::Restored => "a session was restored after a restart, and is held".to_owned(),
-        What::Disconnected { until } => {
+        TransitionKind::Began => format!("a session began{because}"),
+        TransitionKind::Resumed => "a session went on in a new connection".to_owned(),
+        TransitionKind::CameFrom(who) => {
+            format!("a session came from gateway {}, and went on", name_of(who))
+        }
+        TransitionKind::WentTo(who) => format!("a session went on at gateway {}", name_of(who)),
+        TransitionKind::Restored => {
+            "a session was restored after a restart, and is held".to_owned()
+        }
+        TransitionKind::Disconnected { until } => {
             let until = clock_time(now, until);
             format!("the connection was lost: {why}; the session is held until {until}")
         }
-        What::Ended(reason) => format!("a session ended: {}", ended(reason, it.cause)),
-        What::NodeDied(who) => {
+        TransitionKind::Ended(reason) => format!("a session ended: {}", ended(reason, it.cause)),
+        TransitionKind::NodeDied(who) => {
             format!("a session ended: its gateway {} died", name_of(who))
         }
-        What::Joined => match it.cause {
+        TransitionKind::Joined => match it.cause {
             Cause::Client | Cause::Service => format!("joined {channel}{because}"),
             _ => format!("shown in {channel} again: {why}"),
         },
-        What::Left(_) if it.cause == Cause::Hid => format!("left {channel}: {why}"),
-        What::Left(reason) => format!("left {channel}: {}", ended(reason, it.cause)),
-        What::Reported(Activity::Active) => "the client says: active".to_owned(),
-        What::Reported(Activity::Idle) => "the client says: idle".to_owned(),
-        What::Reported(Activity::Hidden) => "the client says: in the background".to_owned(),
-        What::Chose(chosen) => format!("chose {}: {why}", chosen.as_str()),
-        What::Erased => "was erased".to_owned(),
+        TransitionKind::Left(_) if it.cause == Cause::Hid => format!("left {channel}: {why}"),
+        TransitionKind::Left(reason) => format!("left {channel}: {}", ended(reason, it.cause)),
+        TransitionKind::Reported(Activity::Active) => "the client says: active".to_owned(),
+        TransitionKind::Reported(Activity::Idle) => "the client says: idle".to_owned(),
+        TransitionKind::Reported(Activity::Hidden) => {
+            "the client says: in the background".to_owned()
+        }
+        TransitionKind::Chose(chosen) => format!("chose {}: {why}", chosen.as_str()),
+        TransitionKind::Erased => "was erased".to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ mod room;
 mod text;
 mod user;
 
-pub use fact::{Difference, Fact, Why, sentence};
+pub use fact::{Difference, Fact, FactKind, sentence};
 pub use message::{About, Answer, NodeMessage};
 pub use report::{
     CHANNELS_REPORTED_MAX, ClientOrigin, Gateway, GatewayState, Known, Mode, RECORDED_MAX,

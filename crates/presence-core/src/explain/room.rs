@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::fact::{Difference, Fact, Why};
+use super::fact::{Difference, Fact, FactKind};
 use super::report::{Gateway, GatewayState, Mode, RECORDED_MAX, RoomMember, RoomReport};
 use super::user::merged;
 use crate::history::Transition;
@@ -45,13 +45,13 @@ impl RoomEvidence {
         let here = here.unwrap_or(&empty);
         let members = self.members(here);
         let through: BTreeSet<_> = members.iter().filter_map(|(index, _)| *index).collect();
-        let mut why = vec![Fact::new(Why::People {
+        let mut why = vec![Fact::new(FactKind::People {
             people: here.people,
             sessions: here.sessions,
             gateways: through.len(),
         })];
         if here.mode == Mode::Summarised {
-            why.push(Fact::new(Why::TooBigToList));
+            why.push(Fact::new(FactKind::TooBigToList));
         }
         for gateway in &self.gateways {
             let GatewayState::Silent { until } = gateway.state else {
@@ -63,7 +63,7 @@ impl RoomEvidence {
             why.push(Fact {
                 gateway: Some(gateway.name.clone()),
                 at: has_lapsed.then_some(until),
-                ..Fact::new(Why::Silent {
+                ..Fact::new(FactKind::Silent {
                     sessions: theirs.count(),
                     has_lapsed,
                 })

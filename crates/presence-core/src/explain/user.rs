@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fact::{Difference, Fact, Why};
+use super::fact::{Difference, Fact, FactKind};
 use super::report::{
     Gateway, GatewayState, Known, RECORDED_MAX, SessionReport, SessionState, UserReport, View,
 };
-use crate::history::{Cause, Transition, What};
+use crate::history::{Cause, Transition, TransitionKind};
 use crate::incarnation::Incarnation;
 use crate::status::Here;
 use crate::{Chosen, Profile, Reason, Timestamp, UserId, Visible};
@@ -110,7 +110,9 @@ pub fn merged<'a>(
             let mut same = before.clone();
             same.at = it.at;
             // A dead gateway that wakes up records the end that another one has recorded already.
-            if let (What::NodeDied(_), What::Ended(Reason::NodeLost)) = (same.what, it.what) {
+            if let (TransitionKind::NodeDied(_), TransitionKind::Ended(Reason::NodeLost)) =
+                (same.what, it.what)
+            {
                 same.what = it.what;
             }
             *other != gateway && same == it && it.at.since(before.at) <= SAME_WITHIN
@@ -234,7 +236,7 @@ impl UserEvidence {
         let choices = transitions
             .iter()
             .filter_map(|(gateway, it)| match it.what {
-                What::Chose(chosen) => Some((*gateway, it, chosen)),
+                TransitionKind::Chose(chosen) => Some((*gateway, it, chosen)),
                 _ => None,
             });
         let same = choices.take_while(|(.., it)| *it == chosen);
@@ -292,19 +294,21 @@ impl UserEvidence {
         let is_unsure = self.known().any(|(_, it)| it.is_unsure) && total > 0;
         let because = match (shown, chosen.chosen) {
             _ if self.public.is_none() && self.known().next().is_none() && total == 0 => {
-                Why::Unknown
+                FactKind::Unknown
             }
-            (Visible::Offline, _) if is_unsure => Why::ProfileUnread,
-            (Visible::Offline, chosen) if chosen.hides() => Why::Hides { chosen, total },
-            (Visible::Offline, _) => Why::NoSession,
-            (Visible::Busy, _) | (Visible::Away, Chosen::Away) => Why::AsChosen { shown, total },
-            (Visible::Away, _) => Why::AllIdle { total },
-            (Visible::Online, _) => Why::Active { active, total },
+            (Visible::Offline, _) if is_unsure => FactKind::ProfileUnread,
+            (Visible::Offline, chosen) if chosen.hides() => FactKind::Hides { chosen, total },
+            (Visible::Offline, _) => FactKind::NoSession,
+            (Visible::Busy, _) | (Visible::Away, Chosen::Away) => {
+                FactKind::AsChosen { shown, total }
+            }
+            (Visible::Away, _) => FactKind::AllIdle { total },
+            (Visible::Online, _) => FactKind::Active { active, total },
         };
         let since = sessions.iter().filter_map(|(_, it)| it.active_since).max();
         why.push(Fact {
             at: match because {
-                Why::AllIdle { .. } => since,
+                FactKind::AllIdle { .. } => since,
                 _ => None,
             },
             ..Fact::new(because)
@@ -326,7 +330,7 @@ impl UserEvidence {
             let until = held.iter().map(|(_, until)| *until).max();
             why.push(Fact {
                 at: held.iter().filter_map(|(since, _)| *since).max(),
-                ..Fact::new(Why::OnlyHeld {
+                ..Fact::new(FactKind::OnlyHeld {
                     held: held.len(),
                     total: sessions.len(),
                     until: until.unwrap_or_default(),
@@ -335,7 +339,7 @@ impl UserEvidence {
         }
         let total = sessions.len();
         if total > 0 && sessions.iter().all(|(_, it)| it.by_service) {
-            why.push(Fact::new(Why::OnlyServices { total }));
+            why.push(Fact::new(FactKind::OnlyServices { total }));
         }
     }
 
@@ -343,7 +347,7 @@ impl UserEvidence {
         why.push(Fact {
             at: chosen.at,
             gateway: chosen.gateway.map(|it| self.gateways[it].name.clone()),
-            ..Fact::new(Why::Chose {
+            ..Fact::new(FactKind::Chose {
                 chosen: chosen.chosen,
                 by: chosen.by,
                 until: chosen.expires_at,
@@ -354,7 +358,10 @@ impl UserEvidence {
     /// How the last session ended.
     fn departure(&self, transitions: &[(usize, Transition)], why: &mut Vec<Fact>) {
         let last = transitions.iter().find_map(|(gateway, it)| {
-            let is_end = matches!(it.what, What::Ended(_) | What::NodeDied(_));
+            let is_end = matches!(
+                it.what,
+                TransitionKind::Ended(_) | TransitionKind::NodeDied(_)
+            );
             Some((gateway, it, it.what.reason()?)).filter(|_| is_end)
         });
         let Some((gateway, last, reason)) = last else {
@@ -367,10 +374,10 @@ impl UserEvidence {
             match seen {
                 Some(at) => why.push(Fact {
                     at: Some(at),
-                    ..Fact::new(Why::LastSeen)
+                    ..Fact::new(FactKind::LastSeen)
                 }),
                 None if transitions.is_empty() && !is_known => {
-                    why.push(Fact::new(Why::NothingKnown));
+                    why.push(Fact::new(FactKind::NothingKnown));
                 }
                 None => {}
             }
@@ -378,18 +385,18 @@ impl UserEvidence {
         };
         let lost = transitions.iter().find_map(|(_, it)| {
             let is_of = it.session == last.session && it.at <= last.at;
-            let is_loss = matches!(it.what, What::Disconnected { .. });
+            let is_loss = matches!(it.what, TransitionKind::Disconnected { .. });
             (is_of && is_loss).then_some((it.at, it.cause))
         });
         let died = match last.what {
-            What::NodeDied(who) => self.gateways.iter().find(|it| it.who == who),
+            TransitionKind::NodeDied(who) => self.gateways.iter().find(|it| it.who == who),
             _ => self.gateways.get(*gateway),
         };
         why.push(Fact {
             at: Some(last.at),
             gateway: died.map(|it| it.name.clone()),
             session: last.session,
-            ..Fact::new(Why::LastEnded {
+            ..Fact::new(FactKind::LastEnded {
                 reason,
                 cause: last.cause,
                 lost,
@@ -411,7 +418,7 @@ impl UserEvidence {
             why.push(Fact {
                 gateway: Some(gateway.name.clone()),
                 at: has_lapsed.then_some(until),
-                ..Fact::new(Why::Silent {
+                ..Fact::new(FactKind::Silent {
                     sessions: sessions.count(),
                     has_lapsed,
                 })
@@ -532,10 +539,10 @@ mod tests {
             what,
             cause: Cause::NodeLost,
         };
-        let reaped = [ended(5_000, 1, What::NodeDied(dead))];
+        let reaped = [ended(5_000, 1, TransitionKind::NodeDied(dead))];
         let woken = [
-            ended(9_000, 2, What::Ended(Reason::NodeLost)),
-            ended(9_000, 1, What::Ended(Reason::NodeLost)),
+            ended(9_000, 2, TransitionKind::Ended(Reason::NodeLost)),
+            ended(9_000, 1, TransitionKind::Ended(Reason::NodeLost)),
         ];
         let all = merged([(0, &reaped[..]), (1, &woken[..])]);
         assert_eq!(all, [(1, woken[0].clone()), (0, reaped[0].clone())]);

@@ -235,10 +235,10 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Cause, What};
+    use crate::history::{Cause, TransitionKind};
     use crate::{ChannelId, Reason, SessionId, UserId};
 
-    fn transition(at: u64, user: &str, what: What) -> Transition {
+    fn transition(at: u64, user: &str, what: TransitionKind) -> Transition {
         Transition {
             at: Timestamp::from_millis(at),
             user: UserId::new(user).unwrap(),
@@ -265,11 +265,11 @@ mod tests {
 
     #[test]
     fn the_newest_come_first_and_each_word_has_to_occur() {
-        let left = What::Left(Reason::TimedOut);
+        let left = TransitionKind::Left(Reason::TimedOut);
         let history = ring(
             [
-                transition(1, "ann", What::Joined),
-                transition(2, "Bob", What::Joined),
+                transition(1, "ann", TransitionKind::Joined),
+                transition(2, "Bob", TransitionKind::Joined),
                 transition(3, "ann", left),
             ]
             .into_iter(),
@@ -286,8 +286,8 @@ mod tests {
 
     #[test]
     fn who_was_erased_is_not_in_it() {
-        let mut history = ring((1..4).map(|at| transition(at, "ann", What::Joined)));
-        history.push(transition(4, "bob", What::Joined));
+        let mut history = ring((1..4).map(|at| transition(at, "ann", TransitionKind::Joined)));
+        history.push(transition(4, "bob", TransitionKind::Joined));
         history.erase(&UserId::new("ann").unwrap());
         assert_eq!(found(&history, 0, ""), [4]);
     }
@@ -295,15 +295,15 @@ mod tests {
     #[test]
     fn the_answer_and_the_work_for_it_have_a_bound_and_it_says_so() {
         let many = RECENT_MAX as u64 + 1;
-        let history = ring((0..many).map(|at| transition(at + 1, "ann", What::Joined)));
+        let history = ring((0..many).map(|at| transition(at + 1, "ann", TransitionKind::Joined)));
         let all = RecentQuery::default();
         let recent = history.recent(&all, 1, 0);
         let reached = recent.reached.map(|it| it.at.as_millis());
         assert_eq!((recent.transitions.len(), reached), (RECENT_MAX, Some(2)));
         let none = LOOKED_AT_MAX as u64;
         let history = ring(
-            std::iter::once(transition(1, "bob", What::Joined))
-                .chain((0..none).map(|at| transition(at + 2, "ann", What::Joined))),
+            std::iter::once(transition(1, "bob", TransitionKind::Joined))
+                .chain((0..none).map(|at| transition(at + 2, "ann", TransitionKind::Joined))),
         );
         let bob = RecentQuery::new(Timestamp::default(), "bob").unwrap();
         let recent = history.recent(&bob, 1, 0);
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(refused(&many), None);
         assert_eq!(refused(&(many + "a")), Some(FilterRefused::TooManyWords));
         // A word is in one of the texts.
-        let joined = transition(1, "ann", What::Joined);
+        let joined = transition(1, "ann", TransitionKind::Joined);
         let wants = |filter: &str| {
             let query = RecentQuery::new(Timestamp::default(), filter).unwrap();
             query.wants(&joined)
@@ -345,7 +345,7 @@ mod tests {
         let rings = places.map(|(node, ring)| {
             let all = (0..700_u64).map(|n| {
                 let user = format!("{node}-{ring}-{n}");
-                transition(n / 250 + 1, &user, What::Joined)
+                transition(n / 250 + 1, &user, TransitionKind::Joined)
             });
             (node, ring, self::ring(all))
         });
@@ -403,7 +403,7 @@ mod tests {
         let all = pages(&mut rings(), "", 50, |rings, page| {
             for (_, _, history) in rings {
                 n += 1;
-                history.push(transition(9, &format!("new-{n}"), What::Joined));
+                history.push(transition(9, &format!("new-{n}"), TransitionKind::Joined));
                 history.erase(&UserId::new(&format!("9-0-{}", 699 - page)).unwrap());
             }
         });

@@ -12,7 +12,7 @@ use super::show::Origin;
 use super::{Connection, Effect, Slot, Users, refuse};
 use crate::cluster::{Claimed, Incarnation, SessionRecord};
 use crate::explain::ClientOrigin;
-use crate::history::{Cause, What};
+use crate::history::{Cause, TransitionKind};
 use crate::{DeviceId, Meta, Reason, Refusal, SessionId, Timestamp, Topic, UserId, WorkspaceId};
 
 /// A connection that wants in.
@@ -200,7 +200,7 @@ impl<A> Users<A> {
                 let connection = match here.map(Session::connection) {
                     None => {
                         let connection = user.arrive(now, session, epoch, &record);
-                        let what = What::CameFrom(from);
+                        let what = TransitionKind::CameFrom(from);
                         user.record(now, Some(session), None, what, out);
                         connection
                     }

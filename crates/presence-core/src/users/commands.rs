@@ -13,7 +13,7 @@ use super::user::User;
 use super::waiting::Need;
 use super::{Activity, Connection, Users};
 use crate::cluster::{Ephemeral, Membership, Reply, Request, Subject};
-use crate::history::{Cause, What};
+use crate::history::{Cause, TransitionKind};
 use crate::{
     ChannelId, DeviceId, Limits, Meta, Profile, Reason, Refusal, SessionId, StatusChange,
     Timestamp, Timing, Topic, TopicVersion, UserId, Watching, WorkspaceId,
@@ -173,7 +173,7 @@ impl<A> Users<A> {
         if outcome.is_erased {
             user.note_cause(Cause::Erasure);
             user.throw_out(now, out);
-            user.record(now, None, None, What::Erased, out);
+            user.record(now, None, None, TransitionKind::Erased, out);
         }
         if let Some((profile, version)) = outcome.saves.filter(|_| !id.is_anonymous()) {
             out.push(Effect::Save {
@@ -322,7 +322,7 @@ impl User {
                 session.report(turn.now, activity);
                 self.own_changed |= is_new;
                 if is_new {
-                    let what = What::Reported(activity);
+                    let what = TransitionKind::Reported(activity);
                     self.record(turn.now, Some(by.session), None, what, turn.out);
                 }
                 grant(reply_to, turn.out);
@@ -381,7 +381,7 @@ impl User {
         }
         self.throw_out(turn.now, turn.out);
         self.erase(turn.now);
-        self.record(turn.now, None, None, What::Erased, turn.out);
+        self.record(turn.now, None, None, TransitionKind::Erased, turn.out);
         Then::Erased(reply_to)
     }
 
@@ -467,7 +467,7 @@ impl User {
     ) -> Then<A> {
         match self.choose(turn.now, turn.since, change) {
             Choice::New => {
-                let what = What::Chose(self.profile.status.chosen);
+                let what = TransitionKind::Chose(self.profile.status.chosen);
                 self.record(turn.now, None, None, what, turn.out);
             }
             Choice::Same if reply_to.is_none() => return Then::Reconcile,

@@ -9,7 +9,7 @@ use super::session::{Activity, Connection, JournaledState, Session, SessionTopic
 use super::stored::{KnownBy, Recalled, SessionChange, StoredSession};
 use super::user::User;
 use super::{Effect, Users};
-use crate::history::What;
+use crate::history::TransitionKind;
 use crate::status::Here;
 use crate::{DeviceId, Meta, Reason, SessionId, Timestamp, Timing, Topic, UserId, Visible};
 
@@ -180,7 +180,7 @@ impl User {
         }
         self.sessions
             .push(Session::recalled(id, kept, alive_at, until));
-        self.record(now, Some(id), None, What::Restored, out);
+        self.record(now, Some(id), None, TransitionKind::Restored, out);
         self.meet_others(now, out);
         // The places are set last: `come_out` would otherwise give them a new time of joining, and this session never left.
         if let Some(session) = self.sessions.last_mut() {
@@ -255,7 +255,7 @@ impl User {
                 out.push(Effect::Remember(SessionChange::Left { session: id, topic }));
             }
             if place.has_entry() {
-                let what = What::Left(Reason::Lost);
+                let what = TransitionKind::Left(Reason::Lost);
                 self.record(now, Some(id), Some(&place.topic), what, out);
                 out.push(Effect::Write {
                     topic: place.topic,

@@ -6,7 +6,7 @@ use super::Effect;
 use super::session::{Connection, Session, SessionTopic, Stage};
 use super::user::User;
 use crate::cluster::{FencingToken, Membership, SessionRecord};
-use crate::history::{Cause, What};
+use crate::history::{Cause, TransitionKind};
 use crate::{DeviceId, Reason, SessionId, Timestamp, Timing, Topic};
 
 impl User {
@@ -20,12 +20,12 @@ impl User {
         by_service: bool,
         out: &mut Vec<Effect<A>>,
     ) -> Connection {
-        self.record(now, Some(id), None, What::Began, out);
+        self.record(now, Some(id), None, TransitionKind::Began, out);
         let before = self.profile.status.chosen;
         self.come_back(now, since);
         let chosen = self.profile.status.chosen;
         if chosen != before {
-            self.record(now, None, None, What::Chose(chosen), out);
+            self.record(now, None, None, TransitionKind::Chose(chosen), out);
         }
         let mut session = Session::new(now, id, device, by_service);
         if let Some(shared) = self.shared.as_ref().filter(|_| by_service) {
@@ -53,7 +53,13 @@ impl User {
         session.come_back(now);
         let connection = session.connection();
         self.own_changed = true;
-        self.record(now, Some(connection.session), None, What::Resumed, out);
+        self.record(
+            now,
+            Some(connection.session),
+            None,
+            TransitionKind::Resumed,
+            out,
+        );
         Some((connection, replaced))
     }
 
@@ -127,7 +133,7 @@ impl User {
         let record = Arc::new(session.record(now));
         shared.take_over(now, &session, record, token, members);
         self.sessions.push(session);
-        let what = What::CameFrom(token.incarnation());
+        let what = TransitionKind::CameFrom(token.incarnation());
         self.record(now, Some(by.session), None, what, out);
     }
 
@@ -156,7 +162,7 @@ impl User {
         }
         let record = self.shared.as_ref().and_then(|it| it.replica.other(id));
         if let Some((token, _)) = record {
-            let what = What::WentTo(token.incarnation());
+            let what = TransitionKind::WentTo(token.incarnation());
             self.record(now, Some(id), None, what, out);
         }
         let is_there = |topic: &Topic| {
@@ -234,7 +240,7 @@ impl User {
             topic: place.topic.clone(),
             session: by.session,
         }));
-        let what = What::Disconnected { until };
+        let what = TransitionKind::Disconnected { until };
         self.record(now, Some(by.session), None, what, out);
     }
 
@@ -399,7 +405,13 @@ impl User {
         }
         let written = session.places.into_iter().filter(SessionTopic::has_entry);
         for SessionTopic { topic, .. } in written {
-            self.record(now, Some(id), Some(&topic), What::Left(reason), out);
+            self.record(
+                now,
+                Some(id),
+                Some(&topic),
+                TransitionKind::Left(reason),
+                out,
+            );
             out.push(Effect::Write {
                 topic,
                 session: id,
@@ -407,7 +419,7 @@ impl User {
                 is_shared: true,
             });
         }
-        self.record(now, Some(id), None, What::Ended(reason), out);
+        self.record(now, Some(id), None, TransitionKind::Ended(reason), out);
     }
 
     /// Ends every session that is here.

@@ -7,7 +7,7 @@ use super::session::SessionTopic;
 use super::stored::SessionChange;
 use super::user::User;
 use crate::cluster::JoinedTopic;
-use crate::history::What;
+use crate::history::TransitionKind;
 use crate::{Meta, Reason, SessionId, Timestamp, Topic, WorkspaceId};
 
 impl User {
@@ -91,7 +91,13 @@ impl User {
         }
         let is_over = session.by_service && session.places.is_empty();
         if let Some(SessionTopic { topic, .. }) = place.filter(SessionTopic::has_entry) {
-            self.record(now, Some(id), Some(&topic), What::Left(Reason::Left), out);
+            self.record(
+                now,
+                Some(id),
+                Some(&topic),
+                TransitionKind::Left(Reason::Left),
+                out,
+            );
             out.push(Effect::Write {
                 topic,
                 session: id,

@@ -7,7 +7,7 @@ use super::late_choice::LateChoice;
 use super::shared::PENDING_MAX;
 use super::user::User;
 use crate::cluster::{Author, FencingToken};
-use crate::history::{Cause, What};
+use crate::history::{Cause, TransitionKind};
 use crate::{Chosen, Moments, Profile, StatusChange, Timestamp, Timing};
 
 /// What a choice of a status comes to.
@@ -241,7 +241,7 @@ impl User {
         let before = self.profile.status.revision;
         self.expire_status(now);
         if self.profile.status.revision != before {
-            let what = What::Chose(self.profile.status.chosen);
+            let what = TransitionKind::Chose(self.profile.status.chosen);
             self.record(now, None, None, what, out);
         }
         if self.is_shown() && self.seen_at + Timing::SEEN_EVERY <= now {

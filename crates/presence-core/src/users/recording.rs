@@ -6,7 +6,7 @@ use super::session::{Connection, SessionTopic};
 use super::user::{Recorder, User};
 use super::{Effect, Input};
 use crate::explain::ClientOrigin;
-use crate::history::{Cause, Transition, What};
+use crate::history::{Cause, Transition, TransitionKind};
 use crate::{Reason, SessionId, Timestamp, Topic, UserId};
 
 impl<A> Input<A> {
@@ -48,7 +48,7 @@ impl User {
         now: Timestamp,
         session: Option<SessionId>,
         channel: Option<&Topic>,
-        what: What,
+        what: TransitionKind,
         out: &mut Vec<Effect<A>>,
     ) {
         let channel = match channel {
@@ -104,8 +104,8 @@ impl SessionTopic {
             return;
         };
         let (what, cause) = match self.has_entry() {
-            true => (What::Joined, cause),
-            false => (What::Left(Reason::Left), Cause::Hid),
+            true => (TransitionKind::Joined, cause),
+            false => (TransitionKind::Left(Reason::Left), Cause::Hid),
         };
         out.push(Effect::Record(Transition {
             at,

@@ -6,7 +6,7 @@ use super::session::{RosterEntry, Share};
 use super::user::{Kinds, User};
 use super::{Audience, Effect};
 use crate::cluster::Membership;
-use crate::history::What;
+use crate::history::TransitionKind;
 use crate::status::Here;
 use crate::{
     Event, Look, Member, OwnDevice, OwnView, PublicView, Reason, Timestamp, TopicVersion, Visible,
@@ -100,7 +100,7 @@ impl User {
         let new_look = look != *self.look;
         if look.status != self.look.status && origin != Origin::REMOTE {
             let (from, to) = (self.look.status, look.status);
-            self.record(now, None, None, What::Shown { from, to }, out);
+            self.record(now, None, None, TransitionKind::Shown { from, to }, out);
         }
         if new_look {
             self.own_changed = true;

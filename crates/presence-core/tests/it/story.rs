@@ -34,7 +34,7 @@ use presence_core::cluster::Incarnation;
 use presence_core::explain::{
     Gateway, GatewayState, Stored, UserEvidence, UserReport, View, clock_time,
 };
-use presence_core::history::{Cause, History, Transition, What};
+use presence_core::history::{Cause, History, Transition, TransitionKind};
 use presence_core::node::{Effect, Input, Node};
 use presence_core::ports::{Recalled, SessionChange};
 use presence_core::rosters::{self, Hearers};
@@ -429,12 +429,14 @@ impl Stage {
                 text = format!("{} {}", self.time(it.at), self.label(session));
             }
             let what = match it.what {
-                What::Shown { from, to } => format!("{}->{}", from.as_str(), to.as_str()),
-                What::Disconnected { until } => format!("disconnected until {}", self.time(until)),
-                What::Ended(reason) => format!("ended {}", reason.as_str()),
-                What::Left(reason) => format!("left {}", reason.as_str()),
-                What::Chose(status) => format!("chose {}", chosen(status)),
-                What::Reported(activity) => format!("is {activity:?}").to_lowercase(),
+                TransitionKind::Shown { from, to } => format!("{}->{}", from.as_str(), to.as_str()),
+                TransitionKind::Disconnected { until } => {
+                    format!("disconnected until {}", self.time(until))
+                }
+                TransitionKind::Ended(reason) => format!("ended {}", reason.as_str()),
+                TransitionKind::Left(reason) => format!("left {}", reason.as_str()),
+                TransitionKind::Chose(status) => format!("chose {}", chosen(status)),
+                TransitionKind::Reported(activity) => format!("is {activity:?}").to_lowercase(),
                 what => what.as_str().to_owned(),
             };
             let channel = it.channel.as_ref().map(|it| format!(" {it}"));

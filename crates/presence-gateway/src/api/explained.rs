@@ -6,7 +6,7 @@ use presence_core::explain::{
     RoomReport, SessionReport, SessionState, Stored, UserEvidence, UserExplanation, UserReport,
     View, rfc3339, sentence,
 };
-use presence_core::history::{Cause, Transition, What};
+use presence_core::history::{Cause, Transition, TransitionKind};
 use presence_core::{Profile, Timestamp};
 use presence_protocol::{Activity, DeviceKind};
 use serde::Serialize;
@@ -320,12 +320,12 @@ struct TransitionShape<'a> {
 impl<'a> TransitionShape<'a> {
     fn of(now: Timestamp, it: &'a Transition, gateway: usize, names: &Names<'a>) -> Self {
         let (from, to) = match it.what {
-            What::Shown { from, to } => (Some(from.as_str()), Some(to.as_str())),
-            What::Chose(chosen) => (None, Some(chosen.as_str())),
+            TransitionKind::Shown { from, to } => (Some(from.as_str()), Some(to.as_str())),
+            TransitionKind::Chose(chosen) => (None, Some(chosen.as_str())),
             _ => (None, None),
         };
         let held_until = match it.what {
-            What::Disconnected { until } => Some(rfc3339(until)),
+            TransitionKind::Disconnected { until } => Some(rfc3339(until)),
             _ => None,
         };
         TransitionShape {

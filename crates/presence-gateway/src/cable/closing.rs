@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::closing::Why;
+use crate::closing::CloseReason;
 
 /// The text of the `disconnect` message.
 pub(super) fn disconnect(reason: &str, reconnect: bool) -> String {
@@ -10,50 +10,55 @@ pub(super) fn disconnect(reason: &str, reconnect: bool) -> String {
 }
 
 /// The reason in a `disconnect`. Clients know those of Rails and of AnyCable.
-pub(super) fn reason_of(why: Why) -> &'static str {
+pub(super) fn reason_of(why: CloseReason) -> &'static str {
     match why {
-        Why::Restarting => "server_restart",
-        Why::WrongType | Why::NotWebSocket | Why::NotUtf8 | Why::FrameTooLarge | Why::Malformed => {
-            "invalid_request"
-        }
-        Why::NoToken | Why::Unauthorized | Why::Forbidden => "unauthorized",
-        Why::Expired => "token_expired",
-        Why::TimedOut => "no_pong",
-        Why::TooSlow => "too_slow",
-        Why::Left | Why::Kicked => "remote",
-        Why::Replaced => "replaced",
-        Why::Full => "over_capacity",
-        Why::Flooding => "rate_limited",
+        CloseReason::Restarting => "server_restart",
+        CloseReason::WrongType
+        | CloseReason::NotWebSocket
+        | CloseReason::NotUtf8
+        | CloseReason::FrameTooLarge
+        | CloseReason::Malformed => "invalid_request",
+        CloseReason::NoToken | CloseReason::Unauthorized | CloseReason::Forbidden => "unauthorized",
+        CloseReason::Expired => "token_expired",
+        CloseReason::TimedOut => "no_pong",
+        CloseReason::TooSlow => "too_slow",
+        CloseReason::Left | CloseReason::Kicked => "remote",
+        CloseReason::Replaced => "replaced",
+        CloseReason::Full => "over_capacity",
+        CloseReason::Flooding => "rate_limited",
     }
 }
 
 /// Whether the client should connect again. An `extended` client whose token has expired is told not to: then it connects
 /// again by itself, with a fresh token.
-pub(super) fn reconnect(why: Why, extended: bool) -> bool {
+pub(super) fn reconnect(why: CloseReason, extended: bool) -> bool {
     match why {
-        Why::Expired => !extended,
+        CloseReason::Expired => !extended,
         // The handshake was refused, and the same token, or none, would be refused again.
-        Why::NoToken | Why::Unauthorized => false,
+        CloseReason::NoToken | CloseReason::Unauthorized => false,
         _ => why.reconnect(),
     }
 }
 
 /// The close code, which the stock clients ignore.
-pub(super) fn code_of(why: Why) -> u16 {
+pub(super) fn code_of(why: CloseReason) -> u16 {
     match why {
-        Why::Left => 1000,
-        Why::NotWebSocket => 1002,
-        Why::WrongType => 1003,
-        Why::NotUtf8 => 1007,
-        Why::FrameTooLarge => 1009,
-        Why::Restarting => 1012,
-        Why::Full | Why::TooSlow | Why::Flooding | Why::TimedOut => 1013,
-        Why::Malformed
-        | Why::NoToken
-        | Why::Unauthorized
-        | Why::Expired
-        | Why::Forbidden
-        | Why::Replaced
-        | Why::Kicked => 1008,
+        CloseReason::Left => 1000,
+        CloseReason::NotWebSocket => 1002,
+        CloseReason::WrongType => 1003,
+        CloseReason::NotUtf8 => 1007,
+        CloseReason::FrameTooLarge => 1009,
+        CloseReason::Restarting => 1012,
+        CloseReason::Full
+        | CloseReason::TooSlow
+        | CloseReason::Flooding
+        | CloseReason::TimedOut => 1013,
+        CloseReason::Malformed
+        | CloseReason::NoToken
+        | CloseReason::Unauthorized
+        | CloseReason::Expired
+        | CloseReason::Forbidden
+        | CloseReason::Replaced
+        | CloseReason::Kicked => 1008,
     }
 }

@@ -12,7 +12,7 @@ use super::classes::{Identifier, Subject};
 use super::presence::{Presence, not_subscribed};
 use super::subscribing::REJECTED;
 use super::subscriptions::{State, Subscription, head_of};
-use crate::closing::{Closing, Why};
+use crate::closing::{CloseReason, Closing};
 use crate::dialect::Next;
 use crate::frame::TEXT;
 use crate::out::Out;
@@ -42,7 +42,7 @@ impl Cable {
         let Ok(command) = serde_json::from_str::<Command<'_>>(text) else {
             self.count(ErrorCode::Malformed);
             return match self.buckets.malformed(now) {
-                true => Next::Close(Why::Malformed.into()),
+                true => Next::Close(CloseReason::Malformed.into()),
                 false => Next::Continue,
             };
         };

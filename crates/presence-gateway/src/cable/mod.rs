@@ -33,7 +33,7 @@ use self::subscriptions::{State, Subscription, Subscriptions};
 use self::tails::{For, Tails};
 use crate::app::App;
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Farewell, Why};
+use crate::closing::{CloseReason, Closing, Farewell};
 use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
 use crate::dialect_name::DialectName;
 use crate::frame::TEXT;
@@ -120,7 +120,7 @@ impl Dialect for Cable {
                 app.metrics.refused(why.code);
                 let closing = Closing::of_refused(&why);
                 // The same token would be refused again.
-                let is_final = closing.why == Why::Expired;
+                let is_final = closing.why == CloseReason::Expired;
                 let reconnect = !is_final && closing::reconnect(closing.why, is_extended);
                 Err(goodbye(closing.why, reconnect, out))
             }
@@ -163,7 +163,7 @@ impl Dialect for Cable {
     async fn take(&mut self, frame: Frame, out: &mut Out) -> Next {
         match frame {
             Frame::Text(text) => self.obey(text.as_str(), out).await,
-            Frame::Binary(_) => Next::Close(Why::WrongType.into()),
+            Frame::Binary(_) => Next::Close(CloseReason::WrongType.into()),
         }
     }
 
@@ -352,7 +352,7 @@ fn own_words(event: &Event, user: &UserId) -> Option<String> {
     own.filter(|_| is_room).map(|it| roster::joined(it))
 }
 
-fn goodbye(why: Why, reconnect: bool, out: &mut Out) -> Farewell {
+fn goodbye(why: CloseReason, reconnect: bool, out: &mut Out) -> Farewell {
     let disconnect = closing::disconnect(closing::reason_of(why), reconnect);
     out.push_payload(TEXT, disconnect.as_bytes());
     Farewell::new(closing::code_of(why), why)

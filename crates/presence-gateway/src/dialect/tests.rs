@@ -8,7 +8,7 @@ use presence_core::{Event, Payload, Reason, UserId};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
-use crate::closing::Why;
+use crate::closing::CloseReason;
 use crate::frame::TEXT;
 use crate::socket::far::{self, Far, app, identity, session};
 
@@ -220,7 +220,7 @@ impl Dialect for Parrot {
 
     async fn take(&mut self, frame: Frame, out: &mut Out) -> Next {
         let Frame::Text(text) = frame else {
-            return Next::Close(Why::WrongType.into());
+            return Next::Close(CloseReason::WrongType.into());
         };
         let Some((user, channel)) = text.split_once(' ') else {
             out.push_payload(TEXT, b"nobody");

@@ -25,7 +25,7 @@ pub(crate) use jwks::{FetchedJwks, JWKS_BYTES_MAX};
 pub use keys::{KeyError, Keys, SECRET_BYTES_MIN, TOKEN_BYTES_MAX, weak_secret};
 pub use mint::{Grant, MintError, mint};
 pub use origin::{AllowedOrigins, OriginRefused};
-use presence_native::closing::Why;
+use presence_native::closing::CloseReason;
 use presence_native::identity::BadClaim;
 pub use presence_native::identity::{
     Asked, Forbidden, Identity, NAME_CHARS_MAX, PATTERNS_MAX, PatternError, Patterns, ResumeKey,
@@ -120,8 +120,8 @@ impl From<IdentityError> for Refused {
                 .retry_after(Duration::from_secs(1)),
             _ => Refused {
                 ending: match why {
-                    IdentityError::Missing => Some(Why::NoToken),
-                    IdentityError::Expired => Some(Why::Expired),
+                    IdentityError::Missing => Some(CloseReason::NoToken),
+                    IdentityError::Expired => Some(CloseReason::Expired),
                     _ => None,
                 },
                 ..Refused::new(ErrorCode::Unauthorized, why.to_string())

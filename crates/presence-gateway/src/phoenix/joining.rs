@@ -13,7 +13,7 @@ use super::service::Service;
 use super::topics::{Joined, PhoenixTopic};
 use super::wire::{self, Denied, Message, Ref};
 use crate::authorized::Authorized;
-use crate::closing::Why;
+use crate::closing::CloseReason;
 use crate::dialect::Next;
 use crate::out::Out;
 use crate::request::{self, Refused};
@@ -35,7 +35,7 @@ impl Phoenix {
         let params = Params::read(message.payload)?;
         if let Some(newcomer) = &self.newcomer {
             if newcomer.has_expired(&self.app) {
-                return Ok(Next::Close(Why::Expired.into()));
+                return Ok(Next::Close(CloseReason::Expired.into()));
             }
             self.authorized = Some(newcomer.enter(&self.app, &params, &place).await?);
             self.newcomer = None;

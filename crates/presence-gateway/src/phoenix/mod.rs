@@ -34,7 +34,7 @@ use self::topics::{PhoenixTopic, Topics};
 use self::wire::{Denied, Message, deny, reply};
 use crate::app::App;
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Farewell, Why};
+use crate::closing::{CloseReason, Closing, Farewell};
 use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next};
 use crate::dialect_name::DialectName;
 use crate::http::Answer;
@@ -123,7 +123,10 @@ impl Dialect for Phoenix {
     }
 
     fn farewell(&mut self, closing: &Closing, out: &mut Out) -> Farewell {
-        if matches!(closing.why, Why::Kicked | Why::Forbidden | Why::Left) {
+        if matches!(
+            closing.why,
+            CloseReason::Kicked | CloseReason::Forbidden | CloseReason::Left
+        ) {
             // Close each topic: otherwise the client, which always reconnects, would join them again.
             for joined in self.topics.iter() {
                 wire::send(out, &joined.close_head(), "{}");
@@ -229,7 +232,7 @@ impl Phoenix {
         let why = Refused::new(ErrorCode::Malformed, why);
         self.deny(Some(head), why.into(), out);
         match self.buckets.malformed(self.app.now()) {
-            true => Next::Close(Why::Malformed.into()),
+            true => Next::Close(CloseReason::Malformed.into()),
             false => Next::Continue,
         }
     }
@@ -245,22 +248,22 @@ impl Phoenix {
 
 /// The close code for a reason: the code of the reference server where it has one. Clients before version 1.8 do not
 /// come back after 1000.
-fn code_of(why: Why) -> u16 {
+fn code_of(why: CloseReason) -> u16 {
     match why {
-        Why::Left | Why::Kicked => 1001,
-        Why::NotWebSocket => 1002,
-        Why::WrongType => 1003,
-        Why::NotUtf8 => 1007,
-        Why::FrameTooLarge => 1009,
-        Why::Restarting => 1012,
-        Why::Full => 1013,
-        Why::Malformed => 4400,
-        Why::NoToken | Why::Unauthorized | Why::Expired => 4401,
-        Why::Forbidden => 4403,
-        Why::TimedOut => 4408,
-        Why::Replaced => 4409,
-        Why::TooSlow => 4413,
-        Why::Flooding => 4429,
+        CloseReason::Left | CloseReason::Kicked => 1001,
+        CloseReason::NotWebSocket => 1002,
+        CloseReason::WrongType => 1003,
+        CloseReason::NotUtf8 => 1007,
+        CloseReason::FrameTooLarge => 1009,
+        CloseReason::Restarting => 1012,
+        CloseReason::Full => 1013,
+        CloseReason::Malformed => 4400,
+        CloseReason::NoToken | CloseReason::Unauthorized | CloseReason::Expired => 4401,
+        CloseReason::Forbidden => 4403,
+        CloseReason::TimedOut => 4408,
+        CloseReason::Replaced => 4409,
+        CloseReason::TooSlow => 4413,
+        CloseReason::Flooding => 4429,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The close codes of Pusher's protocol: a client that gets 4000 to 4099 stays away, 4100 to 4199 comes back in a second,
 //! 4200 to 4299 comes back at once. A code below 4000 counts as an accident, and the client comes back in a second.
 
-use crate::closing::Why;
+use crate::closing::CloseReason;
 
 /// There is no application with that key.
 pub(super) const NO_APPLICATION: u16 = 4001;
@@ -28,17 +28,23 @@ pub(super) const TOO_MANY_EVENTS: u16 = 4301;
 pub(super) const WATCHLIST_TOO_LONG: u16 = 4302;
 
 /// The close code for a reason.
-pub(super) fn code_of(why: Why) -> u16 {
+pub(super) fn code_of(why: CloseReason) -> u16 {
     match why {
-        Why::Left => 1000,
-        Why::NotWebSocket => 1002,
-        Why::WrongType => 1003,
-        Why::NotUtf8 => 1007,
-        Why::FrameTooLarge => 1009,
-        Why::NoToken | Why::Unauthorized | Why::Forbidden | Why::Kicked => UNAUTHORIZED,
-        Why::Malformed => MALFORMED,
-        Why::Restarting | Why::Full | Why::TooSlow | Why::Flooding => LATER,
-        Why::Expired | Why::Replaced => AGAIN,
-        Why::TimedOut => SILENT,
+        CloseReason::Left => 1000,
+        CloseReason::NotWebSocket => 1002,
+        CloseReason::WrongType => 1003,
+        CloseReason::NotUtf8 => 1007,
+        CloseReason::FrameTooLarge => 1009,
+        CloseReason::NoToken
+        | CloseReason::Unauthorized
+        | CloseReason::Forbidden
+        | CloseReason::Kicked => UNAUTHORIZED,
+        CloseReason::Malformed => MALFORMED,
+        CloseReason::Restarting
+        | CloseReason::Full
+        | CloseReason::TooSlow
+        | CloseReason::Flooding => LATER,
+        CloseReason::Expired | CloseReason::Replaced => AGAIN,
+        CloseReason::TimedOut => SILENT,
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::closing::TOO_MANY_EVENTS;
 use super::{Pusher, words};
-use crate::closing::{Closing, Why};
+use crate::closing::{CloseReason, Closing};
 use crate::dialect::Next;
 use crate::out::Out;
 use crate::pusher_names::Kind;
@@ -183,7 +183,7 @@ impl Pusher {
         let why = Refused::new(ErrorCode::Malformed, what);
         self.refuse(&why, out);
         match self.buckets.malformed(self.app.now()) {
-            true => Next::Close(Why::Malformed.into()),
+            true => Next::Close(CloseReason::Malformed.into()),
             false => Next::Continue,
         }
     }

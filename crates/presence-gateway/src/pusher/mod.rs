@@ -39,7 +39,7 @@ use self::words::{escaped, json_of};
 use crate::app::App;
 use crate::authorized::Authorized;
 use crate::closing::Farewell;
-use crate::closing::{Closing, Why};
+use crate::closing::{CloseReason, Closing};
 use crate::config::PusherApp;
 use crate::dialect::{Agreed, Dialect, Frame, Handshake, Next, Slot};
 use crate::dialect_name::DialectName;
@@ -166,7 +166,7 @@ impl Dialect for Pusher {
         self.hide_with_them();
         match frame {
             Frame::Text(text) => self.obey(text.as_str(), out).await,
-            Frame::Binary(_) => Next::Close(Why::WrongType.into()),
+            Frame::Binary(_) => Next::Close(CloseReason::WrongType.into()),
         }
     }
 

@@ -8,7 +8,7 @@ use super::signature::is_for_user;
 use super::signed::Signed;
 use super::watchlist::WATCHLIST_MAX;
 use super::{Pusher, words};
-use crate::closing::Why;
+use crate::closing::CloseReason;
 use crate::dialect::Next;
 use crate::out::Out;
 use crate::request::Refused;
@@ -18,13 +18,13 @@ impl Pusher {
     pub(super) async fn sign_in(&mut self, it: SignIn, out: &mut Out) -> Next {
         if !is_for_user(self.application(), &it.auth, self.socket, &it.user_data) {
             self.app.metrics.refused(ErrorCode::Unauthorized);
-            return Next::Close(Why::Unauthorized.into());
+            return Next::Close(CloseReason::Unauthorized.into());
         }
         match self.try_to_sign_in(&it, out).await {
             Ok(()) => Next::Continue,
             Err(why) if why.code == ErrorCode::Unauthorized => {
                 self.app.metrics.refused(why.code);
-                Next::Close(Why::Unauthorized.into())
+                Next::Close(CloseReason::Unauthorized.into())
             }
             Err(why) => {
                 self.refuse(&why, out);

@@ -12,7 +12,7 @@ use super::signed::{self, Signed};
 use super::subscriptions::Subscription;
 use super::{Pusher, words};
 use crate::authorized::Authorized;
-use crate::closing::Why;
+use crate::closing::CloseReason;
 use crate::dialect::Next;
 use crate::identity::{Identity, anonymous};
 use crate::out::Out;
@@ -28,7 +28,7 @@ impl Pusher {
     pub(super) async fn subscribe(&mut self, it: Subscribe, out: &mut Out) -> Next {
         if let Err(why) = self.try_to_subscribe(&it, out).await {
             if why.code == ErrorCode::Unavailable && self.app.is_draining() {
-                return Next::Close(Why::Restarting.into());
+                return Next::Close(CloseReason::Restarting.into());
             }
             self.refuse_subscription(&it.channel, &why, out);
         }

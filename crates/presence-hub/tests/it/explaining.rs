@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use presence_core::explain::{GatewayState, UserExplanation};
-use presence_core::history::{Cause, What};
+use presence_core::history::{Cause, TransitionKind};
 use presence_core::users::Activity;
 use presence_core::{Chosen, Reason, StatusChange, Visible};
 use presence_embedded::{ProfileMemory, TopicLink, TopicMemory};
@@ -204,7 +204,7 @@ async fn who_was_on_a_node_that_died_is_explained_by_the_one_that_cleaned_up() {
         let evidence = a.explain_user(&user(id)).await.unwrap();
         let explained = evidence.explain();
         let ends = explained.transitions.iter();
-        let ends = ends.filter(|(_, it)| matches!(it.what, What::NodeDied(_)));
+        let ends = ends.filter(|(_, it)| matches!(it.what, TransitionKind::NodeDied(_)));
         assert_eq!(ends.count(), 1, "{id}");
         assert_eq!(facts(&explained), ["no_session", "chose", "last_ended"]);
         let text = explained.why[2].text(a.clock().now());
@@ -214,7 +214,7 @@ async fn who_was_on_a_node_that_died_is_explained_by_the_one_that_cleaned_up() {
     let (_, last) = &room.transitions[0];
     assert_eq!(
         (last.user.as_str(), last.what),
-        ("ann", What::Left(Reason::NodeLost))
+        ("ann", TransitionKind::Left(Reason::NodeLost))
     );
 }
 
@@ -258,7 +258,7 @@ async fn a_node_that_is_alone_answers_by_itself_and_at_once() {
     let (_, last) = &room.transitions[0];
     assert_eq!(
         (last.what, last.cause),
-        (What::Left(Reason::Left), Cause::Hid)
+        (TransitionKind::Left(Reason::Left), Cause::Hid)
     );
 }
 

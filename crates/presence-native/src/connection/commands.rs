@@ -14,7 +14,7 @@ use presence_protocol::{self as wire, DecodeError, DecodeErrorKind, Mode, Target
 
 use super::events::{user_of, user_status_of};
 use super::{Native, Next};
-use crate::closing::{Closing, Why};
+use crate::closing::{CloseReason, Closing};
 use crate::frame::Frames;
 use crate::host::{Host, Operation};
 use crate::rates::CommandClass;
@@ -48,7 +48,7 @@ impl<H: Host> Native<H> {
                 let is_too_much = match kind {
                     DecodeErrorKind::Malformed => {
                         return match self.buckets.malformed(now) {
-                            true => Next::Close(Why::Malformed.into()),
+                            true => Next::Close(CloseReason::Malformed.into()),
                             false => Next::Continue,
                         };
                     }

@@ -17,7 +17,7 @@ use presence_protocol::{self as wire, Command, ErrorCode};
 use self::closing::code_of;
 use self::events::{event_of, own_of, session_of, target_of};
 use crate::authorized::Authorized;
-use crate::closing::{Closing, Farewell, Why};
+use crate::closing::{CloseReason, Closing, Farewell};
 use crate::frame::{BINARY, Frames, TEXT, frame};
 use crate::host::Host;
 use crate::identity::Identity;
@@ -164,7 +164,7 @@ impl<H: Host> Native<H> {
         let command = match (payload, self.encoding) {
             (Payload::Text(text), Encoding::Json) => Command::from_json(text),
             (Payload::Binary(bytes), Encoding::Postcard) => Command::from_postcard(bytes),
-            _ => return Next::Close(Why::WrongType.into()),
+            _ => return Next::Close(CloseReason::WrongType.into()),
         };
         self.obey(command, out).await
     }

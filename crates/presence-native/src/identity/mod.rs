@@ -115,7 +115,7 @@ impl Identity {
         if self.workspaces.contains(workspace) {
             return Ok(());
         }
-        Err(Forbidden::new("workspace", Why::OtherWorkspace))
+        Err(Forbidden::new("workspace", Denied::OtherWorkspace))
     }
 
     /// Checks that the client may see the public status of a user. Any client that may watch may watch any user whose
@@ -160,7 +160,7 @@ impl Identity {
         if *user == self.user || self.scopes.has(Scope::Act) {
             return Ok(());
         }
-        Err(Forbidden::new("user_id", Why::OtherUser))
+        Err(Forbidden::new("user_id", Denied::OtherUser))
     }
 
     /// Checks that the client may see every user, channel and workspace.
@@ -185,7 +185,7 @@ impl Identity {
         if self.scopes.has(scope) {
             return Ok(());
         }
-        Err(Forbidden::new(field, Why::NoScope(scope)))
+        Err(Forbidden::new(field, Denied::NoScope(scope)))
     }
 
     /// Channels that Pusher's own signature opens are not opened by a scope: `admin` and `read` need a pattern too.
@@ -197,8 +197,8 @@ impl Identity {
         Err(Forbidden::new(
             "channel",
             match is_pusher {
-                true => Why::ApartChannel,
-                false => Why::OtherChannel,
+                true => Denied::ApartChannel,
+                false => Denied::OtherChannel,
             },
         ))
     }
@@ -209,11 +209,11 @@ impl Identity {
 pub struct Forbidden {
     /// The field of the command or request that the refusal is about.
     pub field: &'static str,
-    why: Why,
+    why: Denied,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+enum Denied {
     NoScope(Scope),
     OtherChannel,
     ApartChannel,
@@ -223,27 +223,27 @@ enum Why {
 }
 
 impl Forbidden {
-    fn new(field: &'static str, why: Why) -> Self {
+    fn new(field: &'static str, why: Denied) -> Self {
         Forbidden { field, why }
     }
 
     /// The refusal of what shows hidden users, on a gateway where nobody proves who they are.
     pub fn without_a_key() -> Self {
-        Forbidden::new("scope", Why::NoKey)
+        Forbidden::new("scope", Denied::NoKey)
     }
 }
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.why {
-            Why::NoScope(scope) => write!(f, "your token has no scope {scope}"),
-            Why::OtherChannel => f.write_str("your token does not cover this channel"),
-            Why::ApartChannel => f.write_str(
+            Denied::NoScope(scope) => write!(f, "your token has no scope {scope}"),
+            Denied::OtherChannel => f.write_str("your token does not cover this channel"),
+            Denied::ApartChannel => f.write_str(
                 "this channel is of a Pusher application: it needs a pattern that begins with `pusher/`",
             ),
-            Why::OtherWorkspace => f.write_str("your token does not name this workspace"),
-            Why::OtherUser => f.write_str("your token is of another user and has no scope act"),
-            Why::NoKey => f.write_str(
+            Denied::OtherWorkspace => f.write_str("your token does not name this workspace"),
+            Denied::OtherUser => f.write_str("your token is of another user and has no scope act"),
+            Denied::NoKey => f.write_str(
                 "this shows hidden users: it needs a token with the scope admin, and this gateway has no key for tokens",
             ),
         }

@@ -4,7 +4,7 @@ use presence_core::explain::{
     ClientOrigin, Known, Mode, RemoteMember, RoomMember, RoomReport, SessionReport, SessionState,
     UserReport, View, Watchers,
 };
-use presence_core::history::{Place, Placed, Recent, Transition, What};
+use presence_core::history::{Place, Placed, Recent, Transition, TransitionKind};
 use presence_core::users::Activity;
 use presence_core::{Chosen, DeviceId, Reason, SessionId, TopicVersion, Visible};
 
@@ -219,23 +219,23 @@ fn session() -> SessionReport {
 
 fn transitions() -> Vec<Transition> {
     let whats = [
-        What::Shown {
+        TransitionKind::Shown {
             from: Visible::Online,
             to: Visible::Offline,
         },
-        What::Began,
-        What::Resumed,
-        What::CameFrom(WHO),
-        What::WentTo(WHO),
-        What::Restored,
-        What::Disconnected { until: moment(1) },
-        What::Ended(Reason::Kicked),
-        What::NodeDied(WHO),
-        What::Joined,
-        What::Left(Reason::Left),
-        What::Reported(Activity::Idle),
-        What::Chose(Chosen::Invisible),
-        What::Erased,
+        TransitionKind::Began,
+        TransitionKind::Resumed,
+        TransitionKind::CameFrom(WHO),
+        TransitionKind::WentTo(WHO),
+        TransitionKind::Restored,
+        TransitionKind::Disconnected { until: moment(1) },
+        TransitionKind::Ended(Reason::Kicked),
+        TransitionKind::NodeDied(WHO),
+        TransitionKind::Joined,
+        TransitionKind::Left(Reason::Left),
+        TransitionKind::Reported(Activity::Idle),
+        TransitionKind::Chose(Chosen::Invisible),
+        TransitionKind::Erased,
     ];
     let causes = CAUSES.iter().zip(whats.into_iter().cycle());
     causes

@@ -1,6 +1,6 @@
 //! What has happened to a user or in a channel.
 
-use presence_core::history::{Cause, Transition, What};
+use presence_core::history::{Cause, Transition, TransitionKind};
 use serde::{Deserialize, Serialize};
 
 use super::{NodeRecord, channel, incarnation, millis, moment, node, user};
@@ -92,50 +92,52 @@ impl TransitionRecord {
 }
 
 impl WhatRecord {
-    pub(super) fn of(what: What) -> Self {
+    pub(super) fn of(what: TransitionKind) -> Self {
         match what {
-            What::Shown { from, to } => {
+            TransitionKind::Shown { from, to } => {
                 WhatRecord::Shown(number_in(&VISIBLE, from), number_in(&VISIBLE, to))
             }
-            What::Began => WhatRecord::Began,
-            What::Resumed => WhatRecord::Resumed,
-            What::CameFrom(who) => WhatRecord::CameFrom(node(who)),
-            What::WentTo(who) => WhatRecord::WentTo(node(who)),
-            What::Restored => WhatRecord::Restored,
-            What::Disconnected { until } => WhatRecord::Disconnected(millis(until)),
-            What::Ended(reason) => WhatRecord::Ended(reason_byte(reason)),
-            What::NodeDied(who) => WhatRecord::NodeDied(node(who)),
-            What::Joined => WhatRecord::Joined,
-            What::Left(reason) => WhatRecord::Left(reason_byte(reason)),
-            What::Reported(activity) => WhatRecord::Reported(number_in(&ACTIVITIES, activity)),
-            What::Chose(chosen) => WhatRecord::Chose(number_in(&CHOSEN, chosen)),
-            What::Erased => WhatRecord::Erased,
+            TransitionKind::Began => WhatRecord::Began,
+            TransitionKind::Resumed => WhatRecord::Resumed,
+            TransitionKind::CameFrom(who) => WhatRecord::CameFrom(node(who)),
+            TransitionKind::WentTo(who) => WhatRecord::WentTo(node(who)),
+            TransitionKind::Restored => WhatRecord::Restored,
+            TransitionKind::Disconnected { until } => WhatRecord::Disconnected(millis(until)),
+            TransitionKind::Ended(reason) => WhatRecord::Ended(reason_byte(reason)),
+            TransitionKind::NodeDied(who) => WhatRecord::NodeDied(node(who)),
+            TransitionKind::Joined => WhatRecord::Joined,
+            TransitionKind::Left(reason) => WhatRecord::Left(reason_byte(reason)),
+            TransitionKind::Reported(activity) => {
+                WhatRecord::Reported(number_in(&ACTIVITIES, activity))
+            }
+            TransitionKind::Chose(chosen) => WhatRecord::Chose(number_in(&CHOSEN, chosen)),
+            TransitionKind::Erased => WhatRecord::Erased,
         }
     }
 
-    fn what(self) -> Result<What, RecordError> {
+    fn what(self) -> Result<TransitionKind, RecordError> {
         Ok(match self {
-            WhatRecord::Shown(from, to) => What::Shown {
+            WhatRecord::Shown(from, to) => TransitionKind::Shown {
                 from: at(&VISIBLE, from, "status")?,
                 to: at(&VISIBLE, to, "status")?,
             },
-            WhatRecord::Began => What::Began,
-            WhatRecord::Resumed => What::Resumed,
-            WhatRecord::CameFrom(who) => What::CameFrom(incarnation(who)),
-            WhatRecord::WentTo(who) => What::WentTo(incarnation(who)),
-            WhatRecord::Restored => What::Restored,
-            WhatRecord::Disconnected(until) => What::Disconnected {
+            WhatRecord::Began => TransitionKind::Began,
+            WhatRecord::Resumed => TransitionKind::Resumed,
+            WhatRecord::CameFrom(who) => TransitionKind::CameFrom(incarnation(who)),
+            WhatRecord::WentTo(who) => TransitionKind::WentTo(incarnation(who)),
+            WhatRecord::Restored => TransitionKind::Restored,
+            WhatRecord::Disconnected(until) => TransitionKind::Disconnected {
                 until: moment(until),
             },
-            WhatRecord::Ended(reason) => What::Ended(reason_of(reason)?),
-            WhatRecord::NodeDied(who) => What::NodeDied(incarnation(who)),
-            WhatRecord::Joined => What::Joined,
-            WhatRecord::Left(reason) => What::Left(reason_of(reason)?),
+            WhatRecord::Ended(reason) => TransitionKind::Ended(reason_of(reason)?),
+            WhatRecord::NodeDied(who) => TransitionKind::NodeDied(incarnation(who)),
+            WhatRecord::Joined => TransitionKind::Joined,
+            WhatRecord::Left(reason) => TransitionKind::Left(reason_of(reason)?),
             WhatRecord::Reported(activity) => {
-                What::Reported(at(&ACTIVITIES, activity, "activity")?)
+                TransitionKind::Reported(at(&ACTIVITIES, activity, "activity")?)
             }
-            WhatRecord::Chose(chosen) => What::Chose(at(&CHOSEN, chosen, "choice")?),
-            WhatRecord::Erased => What::Erased,
+            WhatRecord::Chose(chosen) => TransitionKind::Chose(at(&CHOSEN, chosen, "choice")?),
+            WhatRecord::Erased => TransitionKind::Erased,
         })
     }
 }
