@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use presence_core::{Change, ChannelId, DeviceId, Event, UserId, Watching};
 use presence_embedded::ProfileMemory;
-use presence_hub::{Delivery, Entry, Hub, Session, Settings};
+use presence_hub::{ConnectRequest, Delivery, Hub, Session, Settings};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,5 +57,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 async fn connect(hub: &Hub, user: &str) -> Result<Session, Box<dyn std::error::Error>> {
     let device = DeviceId::new("desktop:example")?;
-    Ok(hub.connect(Entry::new(UserId::new(user)?, device)).await?)
+    Ok(hub
+        .connect(ConnectRequest::new(UserId::new(user)?, device))
+        .await?)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use presence_core::{Change, ChannelId, DeviceId, Event, UserId, Watching};
 use presence_embedded::ProfileMemory;
-use presence_hub::{Delivery, Entry, Hub, Session, Settings};
+use presence_hub::{ConnectRequest, Delivery, Hub, Session, Settings};
 use presence_redis::RedisTopics;
 
 #[tokio::main]
@@ -62,7 +62,9 @@ async fn node(url: &str, name: &str, profiles: &Arc<ProfileMemory>) -> Result<Hu
 
 async fn connect(hub: &Hub, user: &str) -> Result<Session, Box<dyn Error>> {
     let device = DeviceId::new("desktop:example")?;
-    Ok(hub.connect(Entry::new(UserId::new(user)?, device)).await?)
+    Ok(hub
+        .connect(ConnectRequest::new(UserId::new(user)?, device))
+        .await?)
 }
 
 /// Reads what the session is told until it is told of a change like that.

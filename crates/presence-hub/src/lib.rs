@@ -54,7 +54,7 @@ pub use delivery::{Delivery, Ended, Reference};
 pub use explain::ANSWERED_WITHIN;
 pub use histogram::{Buckets, Histogram};
 pub use hook_counters::HookCounters;
-pub use hub::{Entry, Hub, MailboxDepth, Settings};
+pub use hub::{ConnectRequest, Hub, MailboxDepth, Settings};
 pub use mailbox::Occupied;
 pub use program::Program;
 pub use session::{Budget, Busy, COMMANDS_WAITING_MAX, Commander, Reader, Session, Watches};

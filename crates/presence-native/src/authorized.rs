@@ -13,7 +13,7 @@ use presence_core::{
     ChannelId, DeviceId, Pointer, PublicView, Reason, Refusal, Selection, Topic, TopicVersion,
     UserId, Watching, Window,
 };
-use presence_hub::{Budget, Busy, Delivery, Entry, Reference, Session};
+use presence_hub::{Budget, Busy, ConnectRequest, Delivery, Reference, Session};
 use presence_protocol::ErrorCode;
 use tokio::time::timeout;
 
@@ -127,7 +127,7 @@ impl<H: Host> Authorized<H> {
             Known::By(resume) => resume.map(|it| it.epoch),
             Known::Fingerprint(_) => None,
         };
-        let entry = Entry {
+        let request = ConnectRequest {
             user: identity.user.clone(),
             device: device.clone(),
             workspaces: identity.workspaces.clone(),
@@ -137,8 +137,12 @@ impl<H: Host> Authorized<H> {
         };
         let entered = async {
             match known {
-                Known::By(resume) => host.hub().connect(Entry { resume, ..entry }).await,
-                Known::Fingerprint(it) => host.hub().connect_by_fingerprint(entry, it).await,
+                Known::By(resume) => {
+                    host.hub()
+                        .connect(ConnectRequest { resume, ..request })
+                        .await
+                }
+                Known::Fingerprint(it) => host.hub().connect_by_fingerprint(request, it).await,
             }
         };
         let entered = timeout(PROFILE_WAIT, entered).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::SinkExt;
 use presence_core::DeviceId;
-use presence_hub::{Entry, Session};
+use presence_hub::{ConnectRequest, Session};
 use tokio::io::DuplexStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -68,7 +68,7 @@ pub(crate) fn identity(app: &App, user: &str) -> Identity {
 
 /// A session of `user` that has no connection.
 pub(crate) async fn session(app: &App, user: &str) -> Session {
-    let entry = Entry {
+    let request = ConnectRequest {
         user: user.parse().unwrap(),
         device: DeviceId::new("web:1").unwrap(),
         workspaces: Vec::new(),
@@ -76,5 +76,5 @@ pub(crate) async fn session(app: &App, user: &str) -> Session {
         resume: None,
         origin: None,
     };
-    app.hub.connect(entry).await.unwrap()
+    app.hub.connect(request).await.unwrap()
 }

@@ -83,7 +83,7 @@ impl Default for Settings {
 
 /// What a connection needs to get a session.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct ConnectRequest {
     /// The user. The caller has authenticated them.
     pub user: UserId,
     /// The user's device that the connection is on.
@@ -107,15 +107,15 @@ pub struct Entry {
     /// # use std::sync::Arc;
     /// # use presence_embedded::ProfileMemory;
     /// # use presence_hub::presence_core::{ChannelId, DeviceId, Event, Payload, UserId, Watching};
-    /// # use presence_hub::{Delivery, Entry, Hub, Reference, Settings};
+    /// # use presence_hub::{Delivery, ConnectRequest, Hub, Reference, Settings};
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
-    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
-    /// let first = hub.connect(entry.clone()).await?;
+    /// # let request = ConnectRequest::new(UserId::new("ann")?, DeviceId::new("web:1")?);
+    /// let first = hub.connect(request.clone()).await?;
     /// let resume = Some(first.connection());
     /// drop(first); // the connection broke
-    /// let second = hub.connect(Entry { resume, ..entry }).await?;
+    /// let second = hub.connect(ConnectRequest { resume, ..request }).await?;
     /// assert!(second.is_restored());
     /// # Ok(())
     /// # }
@@ -125,11 +125,11 @@ pub struct Entry {
     pub origin: Option<Arc<ClientOrigin>>,
 }
 
-impl Entry {
+impl ConnectRequest {
     /// What a connection needs that begins a new session of `user` on `device`, in no workspace. Set the other fields as
-    /// you need them: `Entry { resume, ..Entry::new(user, device) }`.
+    /// you need them: `ConnectRequest { resume, ..ConnectRequest::new(user, device) }`.
     pub fn new(user: UserId, device: DeviceId) -> Self {
-        Entry {
+        ConnectRequest {
             user,
             device,
             workspaces: Vec::new(),
@@ -191,8 +191,8 @@ impl Hub {
     ///
     /// [`Refusal::TooMany`] if the user has too many sessions. [`Refusal::Unavailable`] if the profile store does not
     /// answer, or if too many inputs wait for the user. [`Refusal::Stopped`] if the hub has stopped.
-    pub async fn connect(&self, entry: Entry) -> Result<Session, Refusal> {
-        self.let_in(entry, None).await
+    pub async fn connect(&self, request: ConnectRequest) -> Result<Session, Refusal> {
+        self.let_in(request, None).await
     }
 
     /// Lets a connection in, like [`connect`](Self::connect), for a client whose protocol has no resume token.
@@ -203,25 +203,25 @@ impl Hub {
     /// The same as those of [`connect`](Self::connect).
     pub async fn connect_by_fingerprint(
         &self,
-        entry: Entry,
+        request: ConnectRequest,
         fingerprint: Fingerprint,
     ) -> Result<Session, Refusal> {
-        self.let_in(entry, Some(fingerprint)).await
+        self.let_in(request, Some(fingerprint)).await
     }
 
     async fn let_in(
         &self,
-        entry: Entry,
+        request: ConnectRequest,
         fingerprint: Option<Fingerprint>,
     ) -> Result<Session, Refusal> {
-        let Entry {
+        let ConnectRequest {
             user,
             device,
             workspaces,
             card,
             resume,
             origin,
-        } = entry;
+        } = request;
         let bytes_max = self.settings.outbox_bytes_max;
         let send_queue = self.backlog.open(bytes_max);
         let (reply, welcome) = oneshot::channel();

@@ -27,12 +27,12 @@ impl Session {
     /// # use std::sync::Arc;
     /// # use presence_embedded::ProfileMemory;
     /// # use presence_hub::presence_core::{ChannelId, DeviceId, Event, Payload, UserId, Watching};
-    /// # use presence_hub::{Delivery, Entry, Hub, Reference, Settings};
+    /// # use presence_hub::{Delivery, ConnectRequest, Hub, Reference, Settings};
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
-    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
-    /// # let mut session = hub.connect(entry).await?;
+    /// # let request = ConnectRequest::new(UserId::new("ann")?, DeviceId::new("web:1")?);
+    /// # let mut session = hub.connect(request).await?;
     /// # let room = ChannelId::new("room:42")?;
     /// // For each heartbeat that the client sends:
     /// session.heard()?;
@@ -87,12 +87,12 @@ impl Session {
     /// # use std::sync::Arc;
     /// # use presence_embedded::ProfileMemory;
     /// # use presence_hub::presence_core::{ChannelId, DeviceId, Event, Payload, UserId, Watching};
-    /// # use presence_hub::{Delivery, Entry, Hub, Reference, Settings};
+    /// # use presence_hub::{Delivery, ConnectRequest, Hub, Reference, Settings};
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
-    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
-    /// # let mut session = hub.connect(entry).await?;
+    /// # let request = ConnectRequest::new(UserId::new("ann")?, DeviceId::new("web:1")?);
+    /// # let mut session = hub.connect(request).await?;
     /// # let room = ChannelId::new("room:42")?;
     /// let watch = Some((Watching::Full, None));
     /// session.join(room, Arc::default(), watch, Some(Reference(1)))?;
@@ -318,12 +318,12 @@ impl Session {
     /// # use std::sync::Arc;
     /// # use presence_embedded::ProfileMemory;
     /// # use presence_hub::presence_core::{ChannelId, DeviceId, Event, Payload, UserId, Watching};
-    /// # use presence_hub::{Delivery, Entry, Hub, Reference, Settings};
+    /// # use presence_hub::{Delivery, ConnectRequest, Hub, Reference, Settings};
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let hub = Hub::start(Settings::default(), Arc::new(ProfileMemory::default()));
-    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
-    /// # let mut session = hub.connect(entry).await?;
+    /// # let request = ConnectRequest::new(UserId::new("ann")?, DeviceId::new("web:1")?);
+    /// # let mut session = hub.connect(request).await?;
     /// # let room = ChannelId::new("room:42")?;
     /// # session.join(room.clone(), Arc::default(), Some((Watching::Full, None)), None)?;
     /// let payload = Payload::from_json(r#"{"text": "hello"}"#)?;

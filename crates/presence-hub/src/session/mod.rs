@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// The session and the epoch of this connection. A later connection resumes the session with
-    /// it: see [`Entry::resume`](crate::Entry::resume).
+    /// it: see [`ConnectRequest::resume`](crate::ConnectRequest::resume).
     pub fn connection(&self) -> Connection {
         self.connection
     }

@@ -31,13 +31,13 @@ impl Session {
     /// ```
     /// # use std::sync::Arc;
     /// # use presence_core::{ChannelId, DeviceId, Event, UserId, Watching};
-    /// # use presence_hub::{Delivery, Entry, Hub, Settings};
+    /// # use presence_hub::{Delivery, ConnectRequest, Hub, Settings};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let profiles = Arc::new(presence_embedded::ProfileMemory::default());
     /// # let hub = Hub::start(Settings::default(), profiles);
-    /// # let entry = Entry::new(UserId::new("ann")?, DeviceId::new("web:1")?);
-    /// let (mut reader, commander) = hub.connect(entry).await?.split();
+    /// # let request = ConnectRequest::new(UserId::new("ann")?, DeviceId::new("web:1")?);
+    /// let (mut reader, commander) = hub.connect(request).await?.split();
     /// let room = ChannelId::new("room:42")?;
     ///
     /// // One task reads the client's socket:

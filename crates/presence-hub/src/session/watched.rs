@@ -89,7 +89,7 @@ impl Session {
     /// ```text
     /// let (resume, mut watches) = (first.connection(), first.watched());
     /// drop(first);                                             // the connection broke
-    /// let mut second = hub.connect(Entry { resume: Some(resume), ..entry }).await?;
+    /// let mut second = hub.connect(ConnectRequest { resume: Some(resume), ..request }).await?;
     /// second.watch_again(&mut watches)?;
     /// ```
     pub fn watched(&self) -> Watches {

@@ -9,7 +9,7 @@ use presence_core::ports::{Profiles, StoreError};
 use presence_core::users::Connection;
 use presence_core::{Change, ChannelId, Event, Profile, Refusal, Timestamp, UserId, Watching};
 use presence_embedded::ProfileMemory;
-use presence_hub::{Delivery, Ended, Entry, Hub, Session, Settings};
+use presence_hub::{ConnectRequest, Delivery, Ended, Hub, Session, Settings};
 
 pub(crate) fn hub() -> Hub {
     Hub::start(Settings::default(), Arc::new(ProfileMemory::new()))
@@ -24,20 +24,20 @@ pub(crate) fn channel() -> ChannelId {
 }
 
 pub(crate) async fn connect(hub: &Hub, id: &str) -> Session {
-    hub.connect(entry(id, None)).await.unwrap()
+    hub.connect(request(id, None)).await.unwrap()
 }
 
 pub(crate) async fn resume(hub: &Hub, id: &str, before: Connection) -> Session {
-    hub.connect(entry(id, Some(before))).await.unwrap()
+    hub.connect(request(id, Some(before))).await.unwrap()
 }
 
 /// Why the hub lets nobody in as that user.
 pub(crate) async fn refused(hub: &Hub, id: &str) -> Refusal {
-    hub.connect(entry(id, None)).await.unwrap_err()
+    hub.connect(request(id, None)).await.unwrap_err()
 }
 
-fn entry(id: &str, resume: Option<Connection>) -> Entry {
-    Entry {
+fn request(id: &str, resume: Option<Connection>) -> ConnectRequest {
+    ConnectRequest {
         user: user(id),
         device: "web:1".parse().unwrap(),
         workspaces: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use presence_hub::presence_core::{ChannelId, Payload};
-use presence_hub::{Entry, Hub};
+use presence_hub::{ConnectRequest, Hub};
 use presence_native::{Handshake, Server, Settings};
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::task::JoinHandle;
@@ -189,8 +189,8 @@ async fn a_client_that_is_not_let_in_is_told_which_value_is_bad() {
 
 /// Somebody who tells the room a kilobyte many times, and goes.
 async fn flood(hub: &Hub, times: usize) {
-    let entry = Entry::new("loud".parse().unwrap(), "web:1".parse().unwrap());
-    let mut loud = hub.connect(entry).await.unwrap();
+    let request = ConnectRequest::new("loud".parse().unwrap(), "web:1".parse().unwrap());
+    let mut loud = hub.connect(request).await.unwrap();
     let channel: ChannelId = "room:1".parse().unwrap();
     loud.join(channel.clone(), Default::default(), None, None)
         .unwrap();
