@@ -23,13 +23,13 @@ use tokio::time::sleep;
 use crate::admin::Lookout;
 use crate::callers::Callers;
 use crate::config::{Config, DataDir};
+use crate::connection_list::ConnectionList;
 use crate::identity::{Gate, ResumeKey};
 use crate::journal::Journal;
 use crate::jwks::Fetcher;
 use crate::lost_subscriptions::LostSubscriptions;
 use crate::metrics::{Board, Metrics};
 use crate::revoking::Revoking;
-use crate::roll::Roll;
 use crate::webhooks;
 
 /// The state that all connections of a gateway share.
@@ -50,7 +50,7 @@ pub(crate) struct App {
     /// When the gateway started.
     pub(crate) started_at: Timestamp,
     /// The list of connections.
-    pub(crate) roll: Roll,
+    pub(crate) connection_list: ConnectionList,
     pub(crate) callers: Callers,
     /// The subscriptions of lost Action Cable connections.
     pub(crate) cables: LostSubscriptions,
@@ -228,7 +228,7 @@ impl App {
         Ok(App {
             board: metrics.board(&hub),
             journal: Journal::new(config.journal, resume.clone()),
-            roll: Roll::default(),
+            connection_list: ConnectionList::default(),
             lookout: Lookout::default(),
             started_at: hub.clock().now(),
             config,

@@ -4,14 +4,14 @@
 pub(crate) use presence_native::authorized::Lost;
 
 use crate::app::App;
-use crate::roll::Listed;
+use crate::connection_list::ListedSession;
 
 /// A client that was let in by this gateway.
 pub(crate) type Authorized = presence_native::authorized::Authorized<App>;
 
 /// What the list of connections shows of a session.
-pub(crate) fn listed(authorized: &Authorized) -> Listed {
-    Listed {
+pub(crate) fn listed(authorized: &Authorized) -> ListedSession {
+    ListedSession {
         user: authorized.session().user().clone(),
         device: authorized.device().clone(),
         session: authorized.session().connection().session,

@@ -82,7 +82,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let first = sessions.first().map(Authorized::session);
         app.journal.begins(app.now(), D::NAME, &trail, first);
         let listed = sessions.iter().map(authorized::listed).collect();
-        let dismissed = app.roll.enter((trail.id, D::NAME), app.now(), listed);
+        let dismissed = app
+            .connection_list
+            .enter((trail.id, D::NAME), app.now(), listed);
         Socket {
             trail,
             listed: sessions.len(),
@@ -124,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         });
         let (reason, code) = (end.word(), farewell.map(|it| it.code));
         app.metrics.closed(D::NAME, reason, code);
-        app.roll.leave(trail.id);
+        app.connection_list.leave(trail.id);
         let first = dialect.sessions().first().map(Authorized::session);
         let ended = (D::NAME, &trail, first);
         app.journal.ends(app.now(), ended, (reason, code));
@@ -265,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
             self.listed = self.dialect.sessions().len();
             let sessions = self.dialect.sessions().iter();
             let listed = sessions.map(authorized::listed).collect();
-            self.app.roll.update(self.trail.id, listed);
+            self.app.connection_list.update(self.trail.id, listed);
         }
         match next {
             Next::Continue => Ok(()),

@@ -7,11 +7,11 @@ use presence_native::end::Dismissal;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::connection_list::Line;
 use crate::dialect_name::DialectName;
 use crate::identity::user_id_for_admin;
 use crate::journal::{ConnectionId, Subject};
 use crate::request::Refused;
-use crate::roll::Line;
 
 /// The bytes of connections after which an answer is cut. Its reader takes `REPLY_BYTES_MAX` (512 KiB).
 const LINES_BYTES_MAX: usize = 384 * 1024;
@@ -176,7 +176,9 @@ impl App {
         let after = read("after", after, ConnectionId::read)?;
         let filter = Filter::of(self, wanted).await?;
         let more = limit.saturating_add(1);
-        let (found, total) = self.roll.list(|line| filter.wants(line), after, more);
+        let (found, total) = self
+            .connection_list
+            .list(|line| filter.wants(line), after, more);
         let mut lines = Vec::new();
         let mut bytes = 0;
         for line in found.iter().take(limit) {
@@ -208,7 +210,7 @@ impl App {
             return Ok(0);
         }
         let filter = Filter::of(self, wanted).await?;
-        Ok(self.roll.dismiss(|line| filter.wants(line), how))
+        Ok(self.connection_list.dismiss(|line| filter.wants(line), how))
     }
 }
 

@@ -17,12 +17,12 @@ const PARTS: usize = 16;
 
 /// The connections of this gateway that were let in.
 #[derive(Debug)]
-pub(crate) struct Roll {
-    parts: [Mutex<HashMap<ConnectionId, Entry>>; PARTS],
+pub(crate) struct ConnectionList {
+    parts: [Mutex<HashMap<ConnectionId, ListedConnection>>; PARTS],
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ListedConnection {
     line: Line,
     /// Ends the connection; `None` once that was asked for.
     dismiss: Option<oneshot::Sender<Dismissal>>,
@@ -35,33 +35,33 @@ pub(crate) struct Line {
     pub(crate) dialect: DialectName,
     pub(crate) began_at: Timestamp,
     /// Who was let in through it. Some protocols have several users on one connection.
-    pub(crate) sessions: Vec<Listed>,
+    pub(crate) sessions: Vec<ListedSession>,
 }
 
 /// A session that a connection has.
 #[derive(Clone, Debug)]
-pub(crate) struct Listed {
+pub(crate) struct ListedSession {
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
     /// Which session. Nobody is shown this.
     pub(crate) session: SessionId,
 }
 
-impl Default for Roll {
+impl Default for ConnectionList {
     fn default() -> Self {
-        Roll {
+        ConnectionList {
             parts: std::array::from_fn(|_| Mutex::default()),
         }
     }
 }
 
-impl Roll {
+impl ConnectionList {
     /// Lists a connection that begins. What an operator asks of it arrives at the receiver.
     pub(crate) fn enter(
         &self,
         (id, dialect): (ConnectionId, DialectName),
         began_at: Timestamp,
-        sessions: Vec<Listed>,
+        sessions: Vec<ListedSession>,
     ) -> oneshot::Receiver<Dismissal> {
         let (dismiss, dismissed) = oneshot::channel();
         let line = Line {
@@ -71,12 +71,12 @@ impl Roll {
             sessions,
         };
         let dismiss = Some(dismiss);
-        self.part(id).insert(id, Entry { line, dismiss });
+        self.part(id).insert(id, ListedConnection { line, dismiss });
         dismissed
     }
 
     /// Notes that other sessions are on the connection now.
-    pub(crate) fn update(&self, id: ConnectionId, sessions: Vec<Listed>) {
+    pub(crate) fn update(&self, id: ConnectionId, sessions: Vec<ListedSession>) {
         if let Some(entry) = self.part(id).get_mut(&id) {
             entry.line.sessions = sessions;
         }
@@ -131,14 +131,14 @@ impl Roll {
         (found, total)
     }
 
-    fn part(&self, id: ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, Entry>> {
+    fn part(&self, id: ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, ListedConnection>> {
         lock(&self.parts[id.part(PARTS)])
     }
 }
 
 fn lock(
-    part: &Mutex<HashMap<ConnectionId, Entry>>,
-) -> MutexGuard<'_, HashMap<ConnectionId, Entry>> {
+    part: &Mutex<HashMap<ConnectionId, ListedConnection>>,
+) -> MutexGuard<'_, HashMap<ConnectionId, ListedConnection>> {
     // Entries are whole before and after each change.
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
