@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
                 () = &mut sleep => Event::Time,
                 phase = &mut draining, if self.leaves_at.is_none() => match phase {
                     Ok(phase) => Event::Phase(*phase),
-                    Err(_) => return End::Closed(Closing::restarting(self.upkeep.lot())),
+                    Err(_) => return End::Closed(Closing::restarting(self.upkeep.jitter())),
                 },
                 Ok(()) = revoked.changed() => Event::Revoked,
                 Ok(how) = &mut self.dismissed => Event::Dismissed(how),
@@ -227,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let full = self.out.bytes() + BATCH_BYTES;
         while let Some((authorized, delivery)) = next {
             if let Delivery::Ended(ended) = delivery {
-                return Err(End::Closed(Closing::of(ended, self.upkeep.lot())));
+                return Err(End::Closed(Closing::of(ended, self.upkeep.jitter())));
             }
             self.dialect.deliver(authorized, delivery, &mut self.out);
             next = match self.out.bytes() < full {
@@ -281,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
         let sessions = self.dialect.sessions();
         self.upkeep.check_sessions(sessions)?;
         if self.leaves_at.is_some_and(|at| at <= Instant::now()) {
-            return Err(End::Closed(Closing::restarting(self.upkeep.lot())));
+            return Err(End::Closed(Closing::restarting(self.upkeep.jitter())));
         }
         Upkeep::check_identities(sessions, self.app.now())
     }
@@ -309,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, D: Dialect> Socket<S, D> {
 
     fn drain(&mut self, phase: Phase) {
         if let Phase::Draining(time) = phase {
-            let part = self.upkeep.lot() % 1024;
+            let part = self.upkeep.jitter() % 1024;
             self.leaves_at = Some(Instant::now() + time * part / 1024);
         }
     }

@@ -178,20 +178,20 @@ impl Closing {
         CloseReason::Flooding.after(Duration::from_secs(5))
     }
 
-    /// Closes a client whose session has ended. Of clients that are asked to come back, not all come at once: `lot` is a
+    /// Closes a client whose session has ended. Of clients that are asked to come back, not all come at once: `jitter` is a
     /// random number of the connection.
-    pub fn of(ended: Ended, lot: u32) -> Self {
+    pub fn of(ended: Ended, jitter: u32) -> Self {
         let why = CloseReason::from(ended);
         match why {
-            CloseReason::Full => why.after(Duration::from_millis(2000 + u64::from(lot % 3000))),
+            CloseReason::Full => why.after(Duration::from_millis(2000 + u64::from(jitter % 3000))),
             _ => why.into(),
         }
     }
 
     /// Closes a client because the server stops. Clients come back later still than those of a drain, and not all at
-    /// once, so that the next process is not overrun when it starts. `lot` is a random number of the connection.
-    pub fn restarting(lot: u32) -> Self {
-        CloseReason::Restarting.after(Duration::from_millis(200 + u64::from(lot % 2000)))
+    /// once, so that the next process is not overrun when it starts. `jitter` is a random number of the connection.
+    pub fn restarting(jitter: u32) -> Self {
+        CloseReason::Restarting.after(Duration::from_millis(200 + u64::from(jitter % 2000)))
     }
 
     /// Closes a client that was refused before it was let in.

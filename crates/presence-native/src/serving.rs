@@ -156,7 +156,7 @@ where
         let mut next = Some(first);
         while let Some(delivery) = next {
             if let Delivery::Ended(ended) = delivery {
-                return Err(End::Closed(Closing::of(ended, self.upkeep.lot())));
+                return Err(End::Closed(Closing::of(ended, self.upkeep.jitter())));
             }
             self.native.deliver(delivery, &mut self.outbox);
             next = match self.outbox.bytes < BATCH_BYTES {

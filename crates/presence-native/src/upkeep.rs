@@ -26,7 +26,7 @@ const EXPIRING_BEFORE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Upkeep {
     /// A random number. It spreads out what many connections would do at the same time.
-    lot: u32,
+    jitter: u32,
     heard_at: Instant,
     /// When the hub was last told that the client was heard from.
     told_at: Instant,
@@ -75,7 +75,7 @@ impl Upkeep {
     pub fn begin() -> Upkeep {
         let now = Instant::now();
         Upkeep {
-            lot: getrandom::u32().expect("the operating system has random numbers"),
+            jitter: getrandom::u32().expect("the operating system has random numbers"),
             heard_at: now,
             told_at: now,
             pinged: false,
@@ -84,8 +84,8 @@ impl Upkeep {
     }
 
     /// The random number of the connection.
-    pub fn lot(&self) -> u32 {
-        self.lot
+    pub fn jitter(&self) -> u32 {
+        self.jitter
     }
 
     /// The client was heard from.
@@ -151,7 +151,7 @@ impl Upkeep {
     /// How long before its end to ask for a new token. It varies, so that many tokens that end together are not
     /// all refreshed together.
     fn expiring_before(&self) -> Duration {
-        let part = self.lot % 1000;
+        let part = self.jitter % 1000;
         EXPIRING_BEFORE / 2 + EXPIRING_BEFORE / 2 * part / 1000
     }
 
@@ -176,7 +176,7 @@ impl Upkeep {
     pub fn check_sessions<H: Host>(&self, sessions: &[Authorized<H>]) -> Result<(), End> {
         let ended = sessions.iter().find_map(|it| it.session().ended());
         match ended {
-            Some(ended) => Err(End::Closed(Closing::of(ended, self.lot))),
+            Some(ended) => Err(End::Closed(Closing::of(ended, self.jitter))),
             None => Ok(()),
         }
     }

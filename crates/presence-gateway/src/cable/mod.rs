@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use self::classes::{Kind, Subject};
 use self::handshake::Hello;
-use self::subscribing::Owed;
+use self::subscribing::ToRelease;
 use self::subscriptions::{State, Subscription, Subscriptions};
 use self::tails::{For, Tails};
 use crate::app::App;
@@ -59,7 +59,7 @@ pub(crate) struct Cable {
     own: Option<Arc<Event>>,
     unanswered: Unanswered<Asked>,
     /// What has to be released once the hub is less busy.
-    owed: Vec<Owed>,
+    to_release: Vec<ToRelease>,
     pings_at: Instant,
     /// When to try again what the hub was too busy for.
     tries_at: Option<Instant>,
@@ -209,7 +209,7 @@ impl Cable {
             buckets: Buckets::full(),
             own: None,
             unanswered: Unanswered::default(),
-            owed: Vec::new(),
+            to_release: Vec::new(),
             pings_at: Instant::now() + PING_EVERY,
             tries_at: None,
             strays_at: None,

@@ -197,9 +197,9 @@ impl Cable {
             return Ok(());
         }
         self.afford(CommandClass::Join)?;
-        let owed = self.owed_for(ticket, Subject::Channel(channel));
+        let to_release = self.to_release_after(ticket, Subject::Channel(channel));
         self.mark_absent(ticket);
-        self.release(owed);
+        self.release(to_release);
         Ok(())
     }
 

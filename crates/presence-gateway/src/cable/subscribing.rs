@@ -23,7 +23,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// What to check again after a subscription has stopped asking for its subject.
 #[derive(Debug)]
-pub(super) struct Owed {
+pub(super) struct ToRelease {
     subject: Subject,
     /// Whether the meta that was shown there came from that subscription.
     has_spoken: bool,
@@ -147,17 +147,17 @@ impl Cable {
     /// Removes a subscription, and releases what only it needed.
     fn take_out(&mut self, ticket: u32) -> Option<Subscription> {
         let subject = self.subscriptions.of_ticket(ticket)?.wish.subject.clone();
-        let owed = self.owed_for(ticket, subject);
+        let to_release = self.to_release_after(ticket, subject);
         let removed = self.subscriptions.remove(ticket);
-        self.release(owed);
+        self.release(to_release);
         self.changed();
         removed
     }
 
     /// What to check again once a subscription no longer asks for its subject.
-    pub(super) fn owed_for(&self, ticket: u32, subject: Subject) -> Owed {
+    pub(super) fn to_release_after(&self, ticket: u32, subject: Subject) -> ToRelease {
         let speaker = self.subscriptions.speaker(&subject);
-        Owed {
+        ToRelease {
             has_spoken: speaker.is_some_and(|it| it.ticket == ticket && it.said > 0),
             subject,
         }
@@ -165,11 +165,11 @@ impl Cable {
 
     /// Stops watching what no subscription needs any more, and leaves a channel in which no subscription asks to be. If another
     /// one still does, its meta is shown from now on.
-    pub(super) fn release(&mut self, owed: Owed) {
-        let Owed {
+    pub(super) fn release(&mut self, to_release: ToRelease) {
+        let ToRelease {
             subject,
             has_spoken,
-        } = &owed;
+        } = &to_release;
         let is_needed = self.subscriptions.need(subject);
         let released = match subject {
             Subject::Channel(channel) if is_needed => self.settle_in(channel, subject, *has_spoken),
@@ -186,7 +186,7 @@ impl Cable {
             }
         };
         if let Err(why) = released {
-            self.owed.push(owed);
+            self.to_release.push(to_release);
             self.again(why.retry_after);
         }
     }
@@ -223,8 +223,8 @@ impl Cable {
     /// Tries again what the hub was too busy for.
     pub(super) fn try_again(&mut self, out: &mut Out) {
         self.tries_at = None;
-        for owed in std::mem::take(&mut self.owed) {
-            self.release(owed);
+        for to_release in std::mem::take(&mut self.to_release) {
+            self.release(to_release);
         }
         for ticket in self.subscriptions.due() {
             if let Err(why) = self.ask(ticket, out)
@@ -240,7 +240,7 @@ impl Cable {
         self.strays_at = None;
         let joined: Vec<_> = self.authorized.session().joined().cloned().collect();
         for channel in joined {
-            self.release(Owed {
+            self.release(ToRelease {
                 subject: Subject::Channel(channel),
                 has_spoken: false,
             });

@@ -9,7 +9,7 @@ use crate::mailbox::{ReplyTo, UserMessage};
 
 /// A state whose events were dropped, so that it has to be sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Owed {
+pub(super) enum ToResend {
     Topic(Topic),
     User(UserId),
     Window(Topic, u32),
@@ -29,7 +29,7 @@ impl Session {
                 Some(watched) => {
                     watched.known = Some(*clock);
                     watched.is_coming = false;
-                    self.caught_up(|it| matches!(it, Owed::Topic(it) if it == topic));
+                    self.caught_up(|it| matches!(it, ToResend::Topic(it) if it == topic));
                     true
                 }
                 None => false,
@@ -54,18 +54,18 @@ impl Session {
             Event::Window { topic, number, .. } => {
                 let number = *number;
                 self.caught_up(
-                    |it| matches!(it, Owed::Window(of, it) if of == topic && *it == number),
+                    |it| matches!(it, ToResend::Window(of, it) if of == topic && *it == number),
                 );
                 self.windows.follows(event)
             }
             Event::WindowChanges { .. } => self.windows.follows(event),
             Event::PublicView(public_view) => {
-                self.caught_up(|it| matches!(it, Owed::User(it) if *it == public_view.user));
+                self.caught_up(|it| matches!(it, ToResend::User(it) if *it == public_view.user));
                 self.users.contains(&public_view.user)
             }
             Event::OwnView(own_view) => {
                 self.alias = own_view.alias_of(self.connection.session);
-                self.caught_up(|it| *it == Owed::Own);
+                self.caught_up(|it| *it == ToResend::Own);
                 true
             }
             Event::StoreAway { .. } => true,
@@ -83,10 +83,10 @@ impl Session {
     }
 
     /// Asks again for what was dropped while the session lagged, from the versions that its client has.
-    pub(super) async fn deliver_owed(&mut self) {
-        while let (Some(owed), false) = (self.owed.last(), self.is_catching_up()) {
-            match owed {
-                Owed::Topic(topic) => {
+    pub(super) async fn resend(&mut self) {
+        while let (Some(to_resend), false) = (self.to_resend.last(), self.is_catching_up()) {
+            match to_resend {
+                ToResend::Topic(topic) => {
                     if let Some(&Watched {
                         watching, known, ..
                     }) = self.topics.get(topic)
@@ -101,17 +101,17 @@ impl Session {
                         }
                     }
                 }
-                Owed::User(user) => {
+                ToResend::User(user) => {
                     if self.users.contains(user) {
                         let message = self.watch_user_message(user.clone(), None);
                         let _ = self.people.of(user).send(message).await;
                     }
                 }
-                Owed::Window(topic, number) => {
+                ToResend::Window(topic, number) => {
                     let (topic, number) = (topic.clone(), *number);
                     self.refresh_window(&topic, number).await;
                 }
-                Owed::Own => {
+                ToResend::Own => {
                     let reply_to = ReplyTo::Reader(self.send_queue.clone());
                     let as_owner = true;
                     let input = Input::Asked { as_owner, reply_to };
@@ -119,7 +119,7 @@ impl Session {
                     let _ = self.people.of(&self.user).send(message).await;
                 }
             }
-            self.catching_up = self.owed.pop();
+            self.catching_up = self.to_resend.pop();
         }
     }
 
@@ -127,14 +127,14 @@ impl Session {
     pub(super) fn is_catching_up(&self) -> bool {
         match &self.catching_up {
             None => false,
-            Some(Owed::Own) => true,
-            Some(Owed::Topic(topic)) => self.topics.contains(topic),
-            Some(Owed::User(user)) => self.users.contains(user),
-            Some(Owed::Window(topic, number)) => self.windows.contains(topic, *number),
+            Some(ToResend::Own) => true,
+            Some(ToResend::Topic(topic)) => self.topics.contains(topic),
+            Some(ToResend::User(user)) => self.users.contains(user),
+            Some(ToResend::Window(topic, number)) => self.windows.contains(topic, *number),
         }
     }
 
-    fn caught_up(&mut self, with: impl FnOnce(&Owed) -> bool) {
+    fn caught_up(&mut self, with: impl FnOnce(&ToResend) -> bool) {
         if self.catching_up.as_ref().is_some_and(with) {
             self.catching_up = None;
         }

@@ -19,7 +19,7 @@ use presence_core::users::{Connection, Input};
 use presence_core::{ChannelId, Meta, Reason, SessionId, Topic, UserId};
 use tokio::time::{Instant, sleep};
 
-use self::catching_up::Owed;
+use self::catching_up::ToResend;
 pub use self::later::Budget;
 use self::later::Later;
 pub use self::split::{COMMANDS_WAITING_MAX, Commander, Reader};
@@ -63,10 +63,10 @@ pub struct Session {
     /// The channels that it is in, or has asked to join, with its meta in each.
     joined: Vec<(ChannelId, Arc<Meta>)>,
     /// The states that it has to be told again, because it lagged.
-    owed: Vec<Owed>,
+    to_resend: Vec<ToResend>,
     /// The state that was asked for again and has not come yet. It is one at a time, because two big ones would displace
     /// each other.
-    catching_up: Option<Owed>,
+    catching_up: Option<ToResend>,
     asks: u32,
     is_over: bool,
     /// The bytes that whole states may cost.
@@ -122,7 +122,7 @@ impl Session {
             users: HashSet::new(),
             windows,
             joined,
-            owed: Vec::new(),
+            to_resend: Vec::new(),
             catching_up: None,
             asks: 0,
             is_over: false,
@@ -175,8 +175,8 @@ impl Session {
     /// again, at once: stop reading then.
     pub async fn next(&mut self) -> Delivery {
         loop {
-            if !self.owed.is_empty() && !self.is_catching_up() {
-                Box::pin(self.deliver_owed()).await;
+            if !self.to_resend.is_empty() && !self.is_catching_up() {
+                Box::pin(self.resend()).await;
             }
             let wakes = self.ask_later();
             let send_queue = self.send_queue.clone();
@@ -272,12 +272,13 @@ impl Session {
                 // An answer that it waited for may have been dropped with the rest.
                 self.catching_up = None;
                 self.topics.nothing_is_coming();
-                self.owed.clear();
-                self.owed
-                    .extend(self.topics.iter().cloned().map(Owed::Topic));
-                self.owed.extend(self.users.iter().cloned().map(Owed::User));
-                self.owed.extend(self.windows.lagged());
-                self.owed.push(Owed::Own);
+                self.to_resend.clear();
+                self.to_resend
+                    .extend(self.topics.iter().cloned().map(ToResend::Topic));
+                self.to_resend
+                    .extend(self.users.iter().cloned().map(ToResend::User));
+                self.to_resend.extend(self.windows.lagged());
+                self.to_resend.push(ToResend::Own);
                 None
             }
             Found::Ended(why) => {

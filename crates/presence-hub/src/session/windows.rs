@@ -2,7 +2,7 @@
 
 use presence_core::{Event, Refusal, Topic, Window};
 
-use super::catching_up::Owed;
+use super::catching_up::ToResend;
 use super::{Busy, Reference, Session};
 use crate::mailbox::{OpenWindow, ReplyTo, RosterMessage, UserMessage};
 use crate::send_queue::Undo;
@@ -55,10 +55,10 @@ impl Windows {
     }
 
     /// Notes that events were dropped. Returns what has to be told again.
-    pub(super) fn lagged(&mut self) -> impl Iterator<Item = Owed> {
+    pub(super) fn lagged(&mut self) -> impl Iterator<Item = ToResend> {
         self.open.iter_mut().map(|it| {
             it.is_blank = true;
-            Owed::Window(it.topic.clone(), it.number)
+            ToResend::Window(it.topic.clone(), it.number)
         })
     }
 
