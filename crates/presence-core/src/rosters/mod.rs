@@ -42,7 +42,7 @@ pub struct Rosters {
     /// The epoch of all empty topics: one for all of them, so that it says nothing about any of them.
     empty_epoch: u64,
     /// What this node knows of the cluster, if it is part of one.
-    members: Option<Membership>,
+    membership: Option<Membership>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,13 +70,13 @@ impl Rosters {
             timers: Timers::default(),
             empty_epoch: epochs.next(),
             epochs,
-            members: None,
+            membership: None,
         }
     }
 
     /// Makes this node, which is `me`, part of a cluster. Must be called before any input.
     pub fn join_cluster(&mut self, me: Incarnation) {
-        self.members = Some(Membership::new(me));
+        self.membership = Some(Membership::new(me));
     }
 
     /// How many channels have somebody in them.
@@ -325,7 +325,7 @@ impl Rosters {
 
     fn place(&mut self, topic: &Topic) -> &mut TopicState {
         if !self.places.contains_key(topic) {
-            let is_shared = self.members.is_some();
+            let is_shared = self.membership.is_some();
             let place = TopicState::new(self.empty_epoch, self.epochs.next(), is_shared);
             self.places.insert(topic.clone(), place);
         }

@@ -30,7 +30,7 @@ impl Rosters {
             Some(place) => place.report(self.load),
             None => RoomReport {
                 tick: self.load.at_rest().floor(0, false),
-                is_followed: self.members.is_none(),
+                is_followed: self.membership.is_none(),
                 ..RoomReport::default()
             },
         }

@@ -70,10 +70,10 @@ impl TopicState {
 impl Rosters {
     /// Applies news that concern all topics of a node.
     pub fn hear_news<A>(&mut self, now: Timestamp, news: News, out: &mut Vec<Effect<A>>) {
-        let Some(members) = &mut self.members else {
+        let Some(membership) = &mut self.membership else {
             return;
         };
-        members.hear(news);
+        membership.hear(news);
         let concerns = |topic: &Topic, place: &TopicState| match news {
             News::StoredUpTo(_) => place
                 .copy
@@ -86,13 +86,14 @@ impl Rosters {
         let mut topics: Vec<Topic> = topics.map(|(topic, _)| topic.clone()).collect();
         topics.sort_unstable();
         for topic in topics {
-            let (Some(place), Some(members)) = (self.places.get_mut(&topic), &self.members) else {
+            let (Some(place), Some(membership)) = (self.places.get_mut(&topic), &self.membership)
+            else {
                 continue;
             };
             let Some(copy) = &mut place.copy else {
                 continue;
             };
-            let heard = copy.replica.hear_news(now, news, members);
+            let heard = copy.replica.hear_news(now, news, membership);
             place.apply(heard);
             self.reconcile(now, topic, out);
         }
@@ -108,10 +109,10 @@ impl Rosters {
         is_shared: bool,
     ) {
         self.place(topic);
-        let (Some(place), members) = (self.places.get_mut(topic), &self.members) else {
+        let (Some(place), membership) = (self.places.get_mut(topic), &self.membership) else {
             return;
         };
-        let (Some(copy), Some(members)) = (&mut place.copy, members) else {
+        let (Some(copy), Some(membership)) = (&mut place.copy, membership) else {
             return place.write(session, entry);
         };
         match &entry {
@@ -126,7 +127,7 @@ impl Rosters {
                 };
                 let (epoch, value) = (member.epoch, member.clone());
                 let replica = &mut copy.replica;
-                if replica.put(now, session, epoch, value, how, members) == Verdict::Superseded {
+                if replica.put(now, session, epoch, value, how, membership) == Verdict::Superseded {
                     return;
                 }
             }
@@ -136,7 +137,7 @@ impl Rosters {
                 }
             }
             Err(reason) => {
-                if !copy.replica.remove(now, session, *reason, members) {
+                if !copy.replica.remove(now, session, *reason, membership) {
                     return; // it is somebody else's by now, or hidden already
                 }
             }
@@ -152,7 +153,7 @@ impl Rosters {
         reply: Reply,
         out: &mut Vec<Effect<A>>,
     ) {
-        let (Some(members), Some(place)) = (&self.members, self.places.get_mut(topic)) else {
+        let (Some(membership), Some(place)) = (&self.membership, self.places.get_mut(topic)) else {
             return;
         };
         let Some(copy) = &mut place.copy else {
@@ -165,7 +166,7 @@ impl Rosters {
             return;
         }
         let is_read = matches!(reply, Reply::Read { .. });
-        let heard = copy.replica.hear(now, reply, members);
+        let heard = copy.replica.hear(now, reply, membership);
         let is_first = is_read && copy.is_opening && !copy.replica.is_reading();
         place.apply(heard);
         if is_first {
@@ -191,7 +192,7 @@ impl Rosters {
     /// The tag of this node, which distinguishes its own announcements from those of others when they come back
     /// through the store.
     pub(super) fn tag(&self) -> u32 {
-        let me = self.members.as_ref().map(Membership::me);
+        let me = self.membership.as_ref().map(Membership::me);
         me.map_or(0, |it| (it.node ^ (it.node >> 32)) as u32)
     }
 
@@ -267,20 +268,20 @@ impl Rosters {
 
     /// Handles the end of the timer of a replica.
     pub(super) fn look_after_copy(&mut self, now: Timestamp, topic: &Topic) {
-        let (Some(members), Some(place)) = (&self.members, self.places.get_mut(topic)) else {
+        let (Some(membership), Some(place)) = (&self.membership, self.places.get_mut(topic)) else {
             return;
         };
         if let Some(copy) = &mut place.copy {
             copy.armed = None;
             copy.looked_until = copy.looked_until.filter(|until| now < *until);
-            let heard = copy.replica.expire(now, members);
+            let heard = copy.replica.expire(now, membership);
             place.apply(heard);
         }
     }
 
     /// Emits the requests to the store that are due for a topic. It is called last, after each input about the topic.
     pub(super) fn share<A>(&mut self, now: Timestamp, topic: &Topic, out: &mut Vec<Effect<A>>) {
-        let (Some(members), Some(place)) = (&self.members, self.places.get_mut(topic)) else {
+        let (Some(membership), Some(place)) = (&self.membership, self.places.get_mut(topic)) else {
             return;
         };
         let is_watched = place.is_watched();
@@ -292,13 +293,13 @@ impl Rosters {
         let mut requests = Vec::new();
         let forgotten = copy
             .replica
-            .follow(wanted, &subject, members, &mut requests);
+            .follow(wanted, &subject, membership, &mut requests);
         if wanted != copy.is_followed {
             copy.is_followed = wanted;
             copy.is_opening = wanted;
         }
         copy.replica
-            .ask(now, &subject, members, None, &mut requests);
+            .ask(now, &subject, membership, None, &mut requests);
         out.extend(requests.into_iter().map(Effect::Ask));
         if !copy.is_opening && std::mem::take(&mut copy.is_asked_for) {
             let topic = topic.clone();

@@ -100,7 +100,8 @@ impl<A> Users<A> {
 
     /// Claims the session from the store, if the copy of the map has it. Returns whether it was claimed.
     fn ask_for(&mut self, now: Timestamp, id: &UserId, claim: &mut Claim<A>) -> bool {
-        let (Some(Slot::Known(user)), Some(members)) = (self.users.get_mut(id), &self.members)
+        let (Some(Slot::Known(user)), Some(membership)) =
+            (self.users.get_mut(id), &self.membership)
         else {
             return false;
         };
@@ -126,7 +127,7 @@ impl<A> Users<A> {
         }
         let record = Arc::new(Session::take_over(now, session, epoch, record).record(now));
         let replica = &mut shared.replica;
-        replica.claim(now, session, epoch, record.clone(), token, members);
+        replica.claim(now, session, epoch, record.clone(), token, membership);
         claim.step = Step::Asked(epoch, record, token.incarnation());
         true
     }

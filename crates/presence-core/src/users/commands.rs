@@ -38,7 +38,7 @@ struct Turn<'a, A> {
     since: Timestamp,
     limits: &'a Limits,
     timing: &'a Timing,
-    members: Option<&'a Membership>,
+    membership: Option<&'a Membership>,
     out: &'a mut Vec<Effect<A>>,
 }
 
@@ -109,7 +109,7 @@ impl<A> Users<A> {
                     since,
                     limits: &self.limits,
                     timing: &self.timing,
-                    members: self.members.as_ref(),
+                    membership: self.membership.as_ref(),
                     out,
                 };
                 match user.apply(input, turn) {
@@ -144,18 +144,19 @@ impl<A> Users<A> {
 
     /// The store that nodes share answered, or announced a change.
     fn stored(&mut self, now: Timestamp, id: &UserId, reply: Reply, out: &mut Vec<Effect<A>>) {
-        let (Some(Slot::Known(user)), Some(members)) = (self.users.get_mut(id), &self.members)
+        let (Some(Slot::Known(user)), Some(membership)) =
+            (self.users.get_mut(id), &self.membership)
         else {
             return;
         };
         let has_answered = matches!(reply, Reply::Read { .. });
         let mut requests = Vec::new();
-        let outcome = user.hear(now, reply, members, &mut requests);
+        let outcome = user.hear(now, reply, membership, &mut requests);
         out.extend(requests.into_iter().map(Effect::Ask));
         // This node tells of sessions that ended here, and of users who appear here.
         let origin = match outcome.appears || !outcome.left.is_empty() {
             true => Origin::Local,
-            false => user.remote_origin(members),
+            false => user.remote_origin(membership),
         };
         let mut taken = outcome.taken;
         taken.retain(|(session, token)| !user.insists(*session, *token));
@@ -277,8 +278,8 @@ impl User {
             out,
             ..
         } = turn;
-        if let Some(members) = turn.members {
-            self.take_over(now, Connection::of_service(session), members, out);
+        if let Some(membership) = turn.membership {
+            self.take_over(now, Connection::of_service(session), membership, out);
         }
         let room = self.sessions_anywhere() < limits.sessions_max;
         if let Some(session) = self.session(Connection::of_service(session)) {
@@ -296,8 +297,8 @@ impl User {
         turn: Turn<'_, A>,
     ) {
         let by = Connection::of_service(session);
-        if let Some(members) = turn.members {
-            self.take_over(turn.now, by, members, turn.out);
+        if let Some(membership) = turn.membership {
+            self.take_over(turn.now, by, membership, turn.out);
         }
         let topic = Topic::Channel(channel);
         match self.session(by).filter(|it| it.is_in(&topic)) {
@@ -358,7 +359,7 @@ impl User {
         let Turn { now, out, .. } = turn;
         let is_here = self.sessions_anywhere() > 0;
         self.throw_out(now, out);
-        if turn.members.is_some() && reply_to.is_some() {
+        if turn.membership.is_some() && reply_to.is_some() {
             let subject = Subject::User(self.id().clone());
             let ephemeral = Request::Ephemeral(subject, vec![Ephemeral::Kicked]);
             out.push(Effect::Ask(ephemeral));
@@ -451,7 +452,7 @@ impl User {
         turn: Turn<'_, A>,
     ) -> Then<A> {
         let Turn { now, out, .. } = turn;
-        if self.session_here(now, by, turn.members, out).is_none() {
+        if self.session_here(now, by, turn.membership, out).is_none() {
             refuse(reply_to, Refusal::NoSession, out);
             return Then::Reconcile;
         }

@@ -91,7 +91,7 @@ impl User {
         &mut self,
         now: Timestamp,
         by: Connection,
-        members: Option<&Membership>,
+        membership: Option<&Membership>,
         out: &mut Vec<Effect<A>>,
     ) -> Option<&mut Session> {
         let is_here = self.sessions.iter().any(|it| it.id == by.session);
@@ -99,8 +99,8 @@ impl User {
             .shared
             .as_ref()
             .filter(|it| !is_here && it.is_by_service(by.session));
-        if let (Some(_), Some(members)) = (by_service, members) {
-            self.take_over(now, by, members, out);
+        if let (Some(_), Some(membership)) = (by_service, membership) {
+            self.take_over(now, by, membership, out);
             // It writes its entries, so that it may remove them.
             self.write(now, out);
         }
@@ -112,7 +112,7 @@ impl User {
         &mut self,
         now: Timestamp,
         by: Connection,
-        members: &Membership,
+        membership: &Membership,
         out: &mut Vec<Effect<A>>,
     ) {
         let Some(shared) = &mut self.shared else {
@@ -131,7 +131,7 @@ impl User {
         let session = Session::take_over(now, by.session, epoch.saturating_add(1), &record);
         // It may end at once, and then the other node's record of it is to be removed.
         let record = Arc::new(session.record(now));
-        shared.take_over(now, &session, record, token, members);
+        shared.take_over(now, &session, record, token, membership);
         self.sessions.push(session);
         let what = TransitionKind::CameFrom(token.incarnation());
         self.record(now, Some(by.session), None, what, out);
@@ -304,7 +304,7 @@ impl User {
     pub(super) fn ask_the_ending(
         &mut self,
         now: Timestamp,
-        members: &Membership,
+        membership: &Membership,
     ) -> Vec<(SessionId, Reason)> {
         let mut ended = Vec::new();
         let (is_shown, last_alive) = (self.is_shown(), self.last_alive);
@@ -312,10 +312,10 @@ impl User {
             return ended;
         };
         for session in &mut self.sessions {
-            let Some(reason) = session.due_removal(now, members) else {
+            let Some(reason) = session.due_removal(now, membership) else {
                 continue;
             };
-            match shared.replica.leave(now, session.id, reason, members) {
+            match shared.replica.leave(now, session.id, reason, membership) {
                 true => {
                     session.mark_asked();
                     // In the same write, so that a node that hears that they are gone hears since when.
@@ -336,10 +336,10 @@ impl User {
     pub(super) fn end_the_proven<A>(
         &mut self,
         now: Timestamp,
-        members: &Membership,
+        membership: &Membership,
         out: &mut Vec<Effect<A>>,
     ) {
-        for (session, reason) in self.ask_the_ending(now, members) {
+        for (session, reason) in self.ask_the_ending(now, membership) {
             self.end(now, session, reason, out);
         }
     }

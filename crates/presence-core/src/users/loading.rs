@@ -133,7 +133,7 @@ impl<A> Users<A> {
         let Some(Slot::Loading(loading)) = self.users.get_mut(user) else {
             return;
         };
-        match (input, &self.members) {
+        match (input, &self.membership) {
             // This answer is to an earlier load. The shared store is still being read, and comes first.
             (Input::Loaded { .. } | Input::Unread | Input::Unreadable, Some(_))
                 if loading.is_reading() => {}
@@ -144,11 +144,11 @@ impl<A> Users<A> {
             (Input::Unread | Input::Unreadable, Some(_)) => {
                 self.meet(now, user, Loaded::Unread, out);
             }
-            (Input::Stored(reply), Some(members)) => {
+            (Input::Stored(reply), Some(membership)) => {
                 let Some(shared) = &mut loading.shared else {
                     return;
                 };
-                match shared.prepare(now, reply, members) {
+                match shared.prepare(now, reply, membership) {
                     Asked::Waiting => {}
                     Asked::Known if shared.has_read() && !loading.is_for_watchers => {
                         self.meet(now, user, Loaded::Unread, out);
@@ -180,12 +180,12 @@ impl<A> Users<A> {
         input: Input<A>,
         out: &mut Vec<Effect<A>>,
     ) {
-        if !input.introduces(self.members.is_some()) {
+        if !input.introduces(self.membership.is_some()) {
             return refuse(input.reply_to(), Refusal::NoSession, out);
         }
         let is_for_watchers = input.is_of_watcher();
         let mut shared = None;
-        if let Some(members) = &self.members {
+        if let Some(membership) = &self.membership {
             let subject = Subject::User(user.clone());
             let mut requests = Vec::new();
             let shared: &mut Shared = shared.get_or_insert_with(Box::default);
@@ -195,7 +195,7 @@ impl<A> Users<A> {
                 shared.stood_still(standstill, 0, true);
             }
             let replica = &mut shared.replica;
-            replica.follow(true, &subject, members, &mut requests);
+            replica.follow(true, &subject, membership, &mut requests);
             out.extend(requests.into_iter().map(Effect::Ask));
         }
         let loading = Loading {

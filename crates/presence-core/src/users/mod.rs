@@ -55,7 +55,7 @@ pub struct Users<A> {
     timers: Timers<Key>,
     epochs: Epochs,
     /// What this node knows of the cluster, if it is part of one.
-    members: Option<Membership>,
+    membership: Option<Membership>,
     /// Requests that wait until the shared store has what they changed.
     waiting: HashMap<UserId, Vec<WaitingRequest<A>>>,
     /// Connections that wait for a session that is on another node.
@@ -109,7 +109,7 @@ impl<A> Users<A> {
             users: HashMap::new(),
             timers: Timers::default(),
             epochs: Epochs::new(seed),
-            members: None,
+            membership: None,
             waiting: HashMap::new(),
             claims: HashMap::new(),
             others: HashMap::new(),
@@ -125,7 +125,7 @@ impl<A> Users<A> {
 
     /// Makes this node, which is `me`, part of a cluster. Must be called before any input.
     pub fn join_cluster(&mut self, me: Incarnation) {
-        self.members = Some(Membership::new(me));
+        self.membership = Some(Membership::new(me));
     }
 
     /// Lets this machine emit what is to be [recorded](Effect::Record). Must be called before any input.
@@ -262,10 +262,10 @@ impl<A> Users<A> {
 
     /// Applies news that concern all users of a node. Each effect comes with the user that it is about.
     pub fn hear_news(&mut self, now: Timestamp, news: News, out: &mut Vec<(UserId, Effect<A>)>) {
-        let Some(members) = &mut self.members else {
+        let Some(membership) = &mut self.membership else {
             return;
         };
-        members.hear(news);
+        membership.hear(news);
         match news {
             News::StoreAhead(ms) => return self.set_store_ahead(ms),
             News::Woke { since } => {
@@ -321,7 +321,7 @@ impl<A> Users<A> {
         news: News,
         out: &mut Vec<Effect<A>>,
     ) -> Option<Origin> {
-        let (Some(slot), Some(members)) = (self.users.get_mut(id), &self.members) else {
+        let (Some(slot), Some(membership)) = (self.users.get_mut(id), &self.membership) else {
             return None;
         };
         let user = match slot {
@@ -331,7 +331,7 @@ impl<A> Users<A> {
                     if let (News::Woke { .. }, Some(standstill)) = (news, self.standstill) {
                         shared.stood_still(standstill, 0, true);
                     }
-                    shared.hear_news(now, news, members);
+                    shared.hear_news(now, news, membership);
                 }
                 return None;
             }
@@ -354,13 +354,13 @@ impl<A> Users<A> {
                 let revision = user.profile.status.revision;
                 shared.stood_still(standstill, revision, is_followed);
             }
-            user.own_changed |= shared.hear_news(now, news, members);
+            user.own_changed |= shared.hear_news(now, news, membership);
             if shared.replica.is_behind() {
                 shared.orphaned_at = shared.orphaned_at.max(orphaned_at);
             }
         }
         match news {
-            News::StoredUpTo(_) | News::Reached(_) => user.end_the_proven(now, members, out),
+            News::StoredUpTo(_) | News::Reached(_) => user.end_the_proven(now, membership, out),
             News::Woke { .. } if is_followed => {
                 self.postponed.entry(id.clone()).or_default();
             }
@@ -385,19 +385,19 @@ impl<A> Users<A> {
             match key {
                 Key::Session(_, session) => {
                     user.run_out(now, session, &self.timing, &mut effects);
-                    if let Some(members) = &self.members {
-                        user.end_the_proven(now, members, &mut effects);
+                    if let Some(membership) = &self.membership {
+                        user.end_the_proven(now, membership, &mut effects);
                     }
                 }
                 Key::User(_) => user.expire(now, &mut effects),
                 Key::Waiting(_) => self.give_up_waiting(now, &id, &mut effects),
                 Key::Copy(_) => {
-                    let Some(members) = &self.members else {
+                    let Some(membership) = &self.membership else {
                         continue;
                     };
                     origin = Origin::REMOTE;
                     user.note_cause(Cause::OtherNode);
-                    user.look_after_copy(now, members);
+                    user.look_after_copy(now, membership);
                 }
             }
             self.reconcile_as(now, &id, origin, None, &mut effects);

@@ -127,7 +127,7 @@ impl<A> Users<A> {
         if !matches!(look_up.step, Step::Idle) || looked_up == LookedUp::Failed {
             return;
         }
-        if self.members.is_none() {
+        if self.membership.is_none() {
             look_up.step = Step::LookingUp(None);
             return out.push(Effect::LookUp);
         }
@@ -153,8 +153,8 @@ impl<A> Users<A> {
         reply: Reply,
         out: &mut Vec<Effect<A>>,
     ) -> Option<Reply> {
-        let (Reply::Read { ask, .. }, Some(others), Some(members)) =
-            (&reply, self.others.get_mut(id), &self.members)
+        let (Reply::Read { ask, .. }, Some(others), Some(membership)) =
+            (&reply, self.others.get_mut(id), &self.membership)
         else {
             return Some(reply);
         };
@@ -168,7 +168,7 @@ impl<A> Users<A> {
             return Some(reply);
         };
         if let Step::Reading(mut shared) = std::mem::replace(&mut look_up.step, Step::Idle) {
-            shared.prepare(now, reply, members);
+            shared.prepare(now, reply, membership);
             look_up.step = Step::LookingUp(Some(shared));
             out.push(Effect::LookUp);
         }

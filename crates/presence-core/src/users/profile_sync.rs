@@ -96,7 +96,7 @@ impl User {
         &mut self,
         now: Timestamp,
         reply: Reply,
-        members: &Membership,
+        membership: &Membership,
         out: &mut Vec<Request>,
     ) -> Outcome {
         let is_here = !self.sessions.is_empty();
@@ -112,7 +112,7 @@ impl User {
             }
         ) && shared.replica.is_reading();
         let news = shared.profile_news(&reply, is_read, is_here);
-        let heard = shared.hear(now, reply, members);
+        let heard = shared.hear(now, reply, membership);
         let mut outcome = Outcome {
             kept: news.kept,
             saves: news.saves,
@@ -138,7 +138,7 @@ impl User {
         }
         self.note_stored(now, &heard);
         if let Some(shared) = self.shared.as_mut().filter(|_| is_read) {
-            shared.hide_places(&self.profile.user, &self.sessions, members, out);
+            shared.hide_places(&self.profile.user, &self.sessions, membership, out);
         }
         Outcome {
             taken: heard.taken,
@@ -319,12 +319,12 @@ impl User {
     }
 
     /// Drops entries that were kept long enough for another node by `now`.
-    pub(super) fn look_after_copy(&mut self, now: Timestamp, members: &Membership) {
+    pub(super) fn look_after_copy(&mut self, now: Timestamp, membership: &Membership) {
         let Some(shared) = &mut self.shared else {
             return;
         };
         shared.armed = None;
-        let heard = shared.replica.expire(now, members);
+        let heard = shared.replica.expire(now, membership);
         shared.note_ended(&heard);
         shared.handed_over.retain(|_, it| now < it.until);
         self.own_changed |= !heard.changes.is_empty();
@@ -334,7 +334,7 @@ impl User {
     pub(super) fn share(
         &mut self,
         now: Timestamp,
-        members: &Membership,
+        membership: &Membership,
         out: &mut Vec<Request>,
     ) -> Vec<SessionId> {
         let Some(shared) = &mut self.shared else {
@@ -356,7 +356,7 @@ impl User {
             shared.hiding = Hiding::No;
         }
         for (session, reason) in &self.ended {
-            shared.replica.remove(now, *session, *reason, members);
+            shared.replica.remove(now, *session, *reason, membership);
         }
         let mut elsewhere = Vec::new();
         for session in &mut self.sessions {
@@ -375,13 +375,13 @@ impl User {
                 hold: Hold::No,
             };
             let (id, epoch, record) = (session.id, session.epoch, Arc::new(record));
-            match shared.replica.put(now, id, epoch, record, how, members) {
+            match shared.replica.put(now, id, epoch, record, how, membership) {
                 Verdict::Counts => session.named(shared.replica.revision_of(id)),
                 Verdict::Superseded => elsewhere.push(id),
             }
         }
         let is_unread = self.unread.is_some();
-        shared.ask(now, &self.profile, (is_over, is_unread), members, out);
+        shared.ask(now, &self.profile, (is_over, is_unread), membership, out);
         elsewhere
     }
 }

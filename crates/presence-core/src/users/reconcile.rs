@@ -36,13 +36,13 @@ impl<A> Users<A> {
         let is_of_profile = reply_to
             .as_ref()
             .is_some_and(|(need, _)| need.is_of_profile());
-        if let (Some(shared), Some(members)) = (&mut user.shared, &self.members) {
+        if let (Some(shared), Some(membership)) = (&mut user.shared, &self.membership) {
             // The profile is written to the shared store first, and saved for longer when that has it.
             if unsaved || is_of_profile {
                 shared.put_profile();
             }
             let mut requests = Vec::new();
-            let elsewhere = user.share(now, members, &mut requests);
+            let elsewhere = user.share(now, membership, &mut requests);
             out.extend(requests.into_iter().map(Effect::Ask));
             for session in elsewhere {
                 user.hand_over(now, session, out);
@@ -104,11 +104,11 @@ impl<A> Users<A> {
         }
         self.timers.cancel(&Key::User(id.clone()));
         self.timers.cancel(&Key::Copy(id.clone()));
-        if let (Some(shared), Some(members)) = (&mut user.shared, &self.members) {
+        if let (Some(shared), Some(membership)) = (&mut user.shared, &self.membership) {
             let subject = Subject::User(id.clone());
             let mut requests = Vec::new();
             let replica = &mut shared.replica;
-            replica.follow(false, &subject, members, &mut requests);
+            replica.follow(false, &subject, membership, &mut requests);
             out.extend(requests.into_iter().map(Effect::Ask));
         }
         self.postponed.remove(id);

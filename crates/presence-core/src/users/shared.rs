@@ -185,7 +185,7 @@ impl Shared {
         session: &Session,
         record: Arc<SessionRecord>,
         from: FencingToken,
-        members: &Membership,
+        membership: &Membership,
     ) {
         let how = Put {
             guard: Guard::Replaces(Some(from)),
@@ -193,7 +193,7 @@ impl Shared {
             hold: Hold::No,
         };
         self.replica
-            .put(now, session.id, session.epoch, record, how, members);
+            .put(now, session.id, session.epoch, record, how, membership);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
@@ -277,14 +277,24 @@ impl Shared {
     }
 
     /// Applies news of the node. Returns whether a session of another node is gone.
-    pub(super) fn hear_news(&mut self, now: Timestamp, news: News, members: &Membership) -> bool {
-        let heard = self.replica.hear_news(now, news, members);
+    pub(super) fn hear_news(
+        &mut self,
+        now: Timestamp,
+        news: News,
+        membership: &Membership,
+    ) -> bool {
+        let heard = self.replica.hear_news(now, news, membership);
         self.note_ended(&heard);
         !heard.changes.is_empty()
     }
 
     /// Applies a reply of the store that comes before the user is known here. Returns how far the store has answered.
-    pub(super) fn prepare(&mut self, now: Timestamp, reply: Reply, members: &Membership) -> Asked {
+    pub(super) fn prepare(
+        &mut self,
+        now: Timestamp,
+        reply: Reply,
+        membership: &Membership,
+    ) -> Asked {
         let (profile, asked) = match &reply {
             Reply::Read { snapshot, .. } => (
                 snapshot.as_ref().and_then(stored_profile),
@@ -311,7 +321,7 @@ impl Shared {
             self.lacks_profile = false;
         }
         let was_reading = self.replica.is_reading();
-        self.hear(now, reply, members);
+        self.hear(now, reply, membership);
         if !was_reading || self.replica.is_reading() {
             return Asked::Waiting;
         }
@@ -325,12 +335,12 @@ impl Shared {
         &mut self,
         now: Timestamp,
         reply: Reply,
-        members: &Membership,
+        membership: &Membership,
     ) -> ReplicaChanges<Arc<SessionRecord>> {
         if let Reply::PlaceHidden { topic, is_done } = &reply {
             self.place_hidden(now, topic, *is_done);
         }
-        self.replica.hear(now, reply, members)
+        self.replica.hear(now, reply, membership)
     }
 }
 

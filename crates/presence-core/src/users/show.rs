@@ -38,11 +38,11 @@ impl User {
 
     /// The origin of what the map of the user says, with what was missed while it was read: once nothing is left of the
     /// nodes that died.
-    pub(super) fn remote_origin(&mut self, members: &Membership) -> Origin {
+    pub(super) fn remote_origin(&mut self, membership: &Membership) -> Origin {
         let shared = self.shared.as_mut();
         let orphaned_at = shared.and_then(|it| {
             let mut others = it.replica.others();
-            match others.any(|(_, token, _)| members.is_lost(token.incarnation())) {
+            match others.any(|(_, token, _)| membership.is_lost(token.incarnation())) {
                 true => None,
                 false => it.orphaned_at.take(),
             }

@@ -17,12 +17,12 @@ impl<V: StoredEntry> Replica<V> {
         &mut self,
         now: Timestamp,
         subject: &Subject,
-        members: &Membership,
+        membership: &Membership,
         extra: Option<Op>,
         out: &mut Vec<Request>,
     ) -> bool {
         #[cfg(debug_assertions)]
-        self.assert_invariants(now, members);
+        self.assert_invariants(now, membership);
         // A moment that has come is no deadline any more, whether or not the store can be asked.
         self.sync.end_delay(now);
         if self.retry_at.is_some_and(|at| now < at) {
@@ -59,7 +59,7 @@ impl<V: StoredEntry> Replica<V> {
         self.writing = Some(sent);
         out.push(Request::Write(Write {
             subject: subject.clone(),
-            by: members.me(),
+            by: membership.me(),
             ops,
             is_last,
             until: None,
@@ -72,7 +72,7 @@ impl<V: StoredEntry> Replica<V> {
         &mut self,
         now: Timestamp,
         outcome: Option<&Written>,
-        members: &Membership,
+        membership: &Membership,
     ) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         let Some(sent) = self.writing.take() else {
@@ -98,11 +98,11 @@ impl<V: StoredEntry> Replica<V> {
             let refused = refused.find(|(it, _)| *it == field);
             match refused {
                 Some((_, fence)) => {
-                    self.refused(now, session, token, *fence, members, &mut heard);
+                    self.refused(now, session, token, *fence, membership, &mut heard);
                 }
                 None => {
                     let is_absent = written.absent.contains(&field);
-                    self.accepted(now, session, token, is_absent, members, &mut heard);
+                    self.accepted(now, session, token, is_absent, membership, &mut heard);
                 }
             }
         }
@@ -129,7 +129,7 @@ impl<V: StoredEntry> Replica<V> {
         session: SessionId,
         token: FencingToken,
         is_absent: bool,
-        members: &Membership,
+        membership: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
         let Some(is_newest) = self.local.change(session, |local| {
@@ -154,7 +154,7 @@ impl<V: StoredEntry> Replica<V> {
             Desired::Leave { value, profile, .. } if is_absent => {
                 heard.absent.push(session);
                 Local {
-                    token: self.token_in(now, epoch, members),
+                    token: self.token_in(now, epoch, membership),
                     desired: Desired::Entry {
                         value,
                         profile,
@@ -185,7 +185,7 @@ impl<V: StoredEntry> Replica<V> {
         session: SessionId,
         token: FencingToken,
         fence: Fence,
-        members: &Membership,
+        membership: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
         let Some(local) = self.local.get(session) else {
@@ -208,11 +208,11 @@ impl<V: StoredEntry> Replica<V> {
             }
             Desired::Entry { .. } | Desired::Leave { .. } | Desired::Gone { .. } => {}
         }
-        if fence.token.owner == members.me().node && token.epoch == fence.token.epoch {
+        if fence.token.owner == membership.me().node && token.epoch == fence.token.epoch {
             // An older copy of this map had gone further.
             self.revision = self.revision.max(fence.token.revision());
             if is_newest {
-                let token = self.token_in(now, mine.epoch, members);
+                let token = self.token_in(now, mine.epoch, membership);
                 self.local.change(session, |local| {
                     local.token = token;
                     local.send();

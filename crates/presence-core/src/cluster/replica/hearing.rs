@@ -17,12 +17,12 @@ impl<V: StoredEntry> Replica<V> {
         &mut self,
         now: Timestamp,
         reply: Reply,
-        members: &Membership,
+        membership: &Membership,
     ) -> ReplicaChanges<V> {
         match reply {
-            Reply::Read { ask, snapshot } => self.read(now, ask, snapshot, members),
-            Reply::Patched(patch) => self.patched(now, patch, members),
-            Reply::Written(outcome) => self.written(now, outcome.as_ref(), members),
+            Reply::Read { ask, snapshot } => self.read(now, ask, snapshot, membership),
+            Reply::Patched(patch) => self.patched(now, patch, membership),
+            Reply::Written(outcome) => self.written(now, outcome.as_ref(), membership),
             Reply::At(clock) => {
                 self.at(clock);
                 ReplicaChanges::default()
@@ -36,19 +36,19 @@ impl<V: StoredEntry> Replica<V> {
         &mut self,
         now: Timestamp,
         news: News,
-        members: &Membership,
+        membership: &Membership,
     ) -> ReplicaChanges<V> {
         match news {
             News::Become(_) => {
-                self.void(now, members);
+                self.void(now, membership);
                 self.invalidate();
             }
             News::Invalidate(_) | News::Woke { .. } => self.invalidate(),
             // What this node has missed may say where the user is by now. So the entries of a node that died meanwhile go when
             // the map has been read.
             News::Lost(_) if self.is_behind() && self.retry_at.is_none() => {}
-            News::Lost(_) => return self.drop_lost(members),
-            News::StoredUpTo(_) => return self.confirm_stored(now, members),
+            News::Lost(_) => return self.drop_lost(membership),
+            News::StoredUpTo(_) => return self.confirm_stored(now, membership),
             News::StoreAhead(_) | News::Reached(_) => {}
         }
         ReplicaChanges::default()
@@ -60,7 +60,7 @@ impl<V: StoredEntry> Replica<V> {
         now: Timestamp,
         ask: u32,
         snapshot: Option<Snapshot>,
-        members: &Membership,
+        membership: &Membership,
     ) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         if !self.is_reading_as(ask) {
@@ -69,7 +69,7 @@ impl<V: StoredEntry> Replica<V> {
         let Some(snapshot) = snapshot else {
             self.retry_at = Some(now + RETRY);
             self.sync.give_up();
-            return self.drop_lost(members);
+            return self.drop_lost(membership);
         };
         let is_first = !self.sync.was_read();
         let Some((early, again)) = self.sync.finish() else {
@@ -78,14 +78,14 @@ impl<V: StoredEntry> Replica<V> {
         if is_first {
             self.forget_missing(&snapshot, &mut heard);
         }
-        self.restore(now, snapshot, members, &mut heard);
+        self.restore(now, snapshot, membership, &mut heard);
         // The store may have lost data since it was asked.
         let is_full = early.len() == EARLY_MAX;
         if let Some(when) = again.or(is_full.then_some(When::Now)) {
             self.sync.want(when);
         }
         for patch in early {
-            self.apply(now, patch, members, &mut heard);
+            self.apply(now, patch, membership, &mut heard);
         }
         heard
     }
@@ -111,11 +111,11 @@ impl<V: StoredEntry> Replica<V> {
         &mut self,
         now: Timestamp,
         patch: Patch,
-        members: &Membership,
+        membership: &Membership,
     ) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         if let Some(patch) = self.sync.delay(patch) {
-            self.apply(now, patch, members, &mut heard);
+            self.apply(now, patch, membership, &mut heard);
         }
         heard
     }
@@ -147,10 +147,10 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Drops the entries of nodes that are dead.
-    fn drop_lost(&mut self, members: &Membership) -> ReplicaChanges<V> {
+    fn drop_lost(&mut self, membership: &Membership) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         self.remote.retain(|session, remote| {
-            let is_void = members.is_lost(remote.token.incarnation());
+            let is_void = membership.is_lost(remote.token.incarnation());
             if is_void {
                 heard.changes.push((*session, Err(Reason::NodeLost)));
             }
@@ -160,19 +160,19 @@ impl<V: StoredEntry> Replica<V> {
     }
 
     /// Drops entries and removals that were kept long enough by `now`.
-    pub(crate) fn expire(&mut self, now: Timestamp, members: &Membership) -> ReplicaChanges<V> {
+    pub(crate) fn expire(&mut self, now: Timestamp, membership: &Membership) -> ReplicaChanges<V> {
         let mut heard = ReplicaChanges::default();
         if self.memory.ends_at().is_none_or(|at| now < at) {
             return heard;
         }
         let remote = self.remote.iter();
-        let gone = remote.filter(|(_, it)| it.missing.is_over(now, members));
+        let gone = remote.filter(|(_, it)| it.missing.is_over(now, membership));
         let gone: Vec<_> = gone.map(|(session, it)| (*session, it.token)).collect();
         for (session, token) in gone {
             self.remote.remove(&session);
             heard.changes.push((session, Err(Reason::Lost)));
-            if token.owner == members.me().node && self.local.get(session).is_none() {
-                self.set_gone(now, session, token.epoch, (Reason::Lost, None), members);
+            if token.owner == membership.me().node && self.local.get(session).is_none() {
+                self.set_gone(now, session, token.epoch, (Reason::Lost, None), membership);
             }
         }
         self.local.forget(now);
@@ -193,15 +193,15 @@ impl<V: StoredEntry> Replica<V> {
     pub(super) fn confirm_stored(
         &mut self,
         now: Timestamp,
-        members: &Membership,
+        membership: &Membership,
     ) -> ReplicaChanges<V> {
         let mut remote = self.remote.values();
         let is_over = |it: &Remote<V>| {
-            matches!(it.missing, Missing::Loss { .. }) && it.missing.is_over(now, members)
+            matches!(it.missing, Missing::Loss { .. }) && it.missing.is_over(now, membership)
         };
         if self.memory.ends_at().is_some() && remote.any(is_over) {
             self.memory.note_end(Some(now));
-            return self.expire(now, members);
+            return self.expire(now, membership);
         }
         ReplicaChanges::default()
     }
@@ -220,7 +220,7 @@ impl<V: StoredEntry> Replica<V> {
         &mut self,
         now: Timestamp,
         patch: Patch,
-        members: &Membership,
+        membership: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
         let is_next = match self.sync.clock() {
@@ -247,10 +247,10 @@ impl<V: StoredEntry> Replica<V> {
             match entry {
                 Ok((token, record)) => {
                     if let Some(value) = V::of_record(record) {
-                        self.hear_entry(now, session, token, value, members, heard);
+                        self.hear_entry(now, session, token, value, membership, heard);
                     }
                 }
-                Err(removed) => self.hear_removed(now, session, removed, members, heard),
+                Err(removed) => self.hear_removed(now, session, removed, membership, heard),
             }
         }
     }
@@ -259,7 +259,7 @@ impl<V: StoredEntry> Replica<V> {
         &mut self,
         now: Timestamp,
         snapshot: Snapshot,
-        members: &Membership,
+        membership: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
         let is_loss = match (self.sync.clock(), snapshot.clock) {
@@ -274,7 +274,7 @@ impl<V: StoredEntry> Replica<V> {
             true => Missing::Loss { since: now },
             false => Missing::Gap { since: now },
         };
-        heard.changes.extend(self.drop_lost(members).changes);
+        heard.changes.extend(self.drop_lost(membership).changes);
         let mut there = BTreeMap::new();
         for (field, token, record) in snapshot.entries {
             if let (Field::Session(session), Some(value)) = (field, V::of_record(record)) {
@@ -308,13 +308,19 @@ impl<V: StoredEntry> Replica<V> {
                 if remote.missing == Missing::No {
                     remote.missing = Missing::Loss { since: now };
                 }
-                if token.owner == members.me().node && self.local.get(session).is_none() {
+                if token.owner == membership.me().node && self.local.get(session).is_none() {
                     // If that node never writes it again, because it died, no other node removes this entry.
-                    self.set_gone(now, session, token.epoch, (Reason::Replaced, None), members);
+                    self.set_gone(
+                        now,
+                        session,
+                        token.epoch,
+                        (Reason::Replaced, None),
+                        membership,
+                    );
                 }
                 continue;
             }
-            self.hear_entry(now, session, token, value, members, heard);
+            self.hear_entry(now, session, token, value, membership, heard);
         }
         let held = self.remote.values();
         let looks_at = held.filter_map(|it| it.missing.looks_at(now)).min();
@@ -328,10 +334,10 @@ impl<V: StoredEntry> Replica<V> {
         session: SessionId,
         token: FencingToken,
         value: V,
-        members: &Membership,
+        membership: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
-        let is_mine = token.owner == members.me().node;
+        let is_mine = token.owner == membership.me().node;
         let has_moved = self.has_moved(session);
         match self.local.get(session) {
             Some(local) if local.token == token => return, // an echo
@@ -347,7 +353,7 @@ impl<V: StoredEntry> Replica<V> {
                 if was_owned {
                     heard.taken.push((session, token));
                 }
-                if was_owned && members.is_lost(token.incarnation()) {
+                if was_owned && membership.is_lost(token.incarnation()) {
                     // The node that has it now is dead: nothing takes the place of the entry that was shown.
                     heard.changes.push((session, Err(Reason::NodeLost)));
                 }
@@ -358,11 +364,11 @@ impl<V: StoredEntry> Replica<V> {
                 if self.remote.remove(&session).is_some() {
                     heard.changes.push((session, Err(Reason::Lost)));
                 }
-                return self.set_gone(now, session, token.epoch, (Reason::Lost, None), members);
+                return self.set_gone(now, session, token.epoch, (Reason::Lost, None), membership);
             }
             None => {}
         }
-        self.hear_remote(session, token, value, members, heard);
+        self.hear_remote(session, token, value, membership, heard);
     }
 
     /// Whether the session went to another node, which has not written its own entry yet.
@@ -376,10 +382,10 @@ impl<V: StoredEntry> Replica<V> {
         session: SessionId,
         token: FencingToken,
         value: V,
-        members: &Membership,
+        membership: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
-        if members.is_lost(token.incarnation()) {
+        if membership.is_lost(token.incarnation()) {
             if self.remote.remove(&session).is_some() {
                 heard.changes.push((session, Err(Reason::NodeLost)));
             }
@@ -391,7 +397,7 @@ impl<V: StoredEntry> Replica<V> {
         }
         // An entry that this node wrote, and handed over, still has to be replaced.
         let missing = match known.map(|it| it.missing) {
-            Some(moved @ Missing::Moved { .. }) if token.owner == members.me().node => moved,
+            Some(moved @ Missing::Moved { .. }) if token.owner == membership.me().node => moved,
             _ => Missing::No,
         };
         if known.is_none_or(|it| it.value != value) {
@@ -410,11 +416,11 @@ impl<V: StoredEntry> Replica<V> {
         now: Timestamp,
         session: SessionId,
         removed: Removed,
-        members: &Membership,
+        membership: &Membership,
         heard: &mut ReplicaChanges<V>,
     ) {
         let Removed { reason, fence } = removed;
-        let is_mine = fence.token.owner == members.me().node;
+        let is_mine = fence.token.owner == membership.me().node;
         if let Some(local) = self.local.get(session).filter(|it| !it.is_claim()) {
             let profile = match local.desired {
                 Desired::Entry { profile, .. } => Some(profile),

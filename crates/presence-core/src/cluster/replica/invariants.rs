@@ -28,12 +28,12 @@ impl<V: StoredEntry> Replica<V> {
     /// - Every token of an own session is this node's, and the node makes no smaller one from now on.
     /// - An operation is on its way only as part of the write that is under way, with the token that it has now.
     /// - Nothing that a dead node wrote counts, unless it waits for another node to replace it, or for the map to be read.
-    pub(super) fn assert_invariants(&self, now: Timestamp, members: &Membership) {
+    pub(super) fn assert_invariants(&self, now: Timestamp, membership: &Membership) {
         self.local.assert_invariants();
         for (session, local) in self.local.iter() {
             let is_twice = local.is_owned() && self.remote.contains_key(&session);
             assert!(!is_twice, "{session} is this node's and another node's");
-            let is_mine = local.token.owner == members.me().node;
+            let is_mine = local.token.owner == membership.me().node;
             assert!(is_mine, "the token of {session} is another node's");
             let is_old = local.token.revision() <= self.revision;
             assert!(is_old, "the token of {session} is newer than the newest");
@@ -44,7 +44,7 @@ impl<V: StoredEntry> Replica<V> {
             }
         }
         for (session, remote) in &self.remote {
-            let is_lost = members.is_lost(remote.token.incarnation());
+            let is_lost = membership.is_lost(remote.token.incarnation());
             let counts = remote.missing == Missing::No && !self.is_behind();
             assert!(!(is_lost && counts), "{session} is of a dead node");
         }

@@ -251,12 +251,12 @@ impl<V: StoredEntry> Replica<V> {
         epoch: u32,
         value: V,
         how: Put,
-        members: &Membership,
+        membership: &Membership,
     ) -> Verdict {
-        if self.is_superseded(session, epoch, members) {
+        if self.is_superseded(session, epoch, membership) {
             return Verdict::Superseded;
         }
-        let token = self.next_token(now, epoch, members);
+        let token = self.next_token(now, epoch, membership);
         self.remote.remove(&session);
         let (mut guard, mut progress) = (how.guard, Progress::DUE);
         let is_held = how.hold == Hold::UntilNamed;
@@ -309,10 +309,10 @@ impl<V: StoredEntry> Replica<V> {
         epoch: u32,
         value: V,
         expected: FencingToken,
-        members: &Membership,
+        membership: &Membership,
     ) {
         let local = Local {
-            token: self.next_token(now, epoch, members),
+            token: self.next_token(now, epoch, membership),
             desired: Desired::Claim {
                 value,
                 expected,
@@ -328,17 +328,17 @@ impl<V: StoredEntry> Replica<V> {
         now: Timestamp,
         session: SessionId,
         reason: Reason,
-        members: &Membership,
+        membership: &Membership,
     ) -> bool {
         let Some(local) = self.local.get(session).filter(|it| it.is_owned()) else {
-            return self.remove_moved(now, session, reason, members);
+            return self.remove_moved(now, session, reason, membership);
         };
         if local.is_held() {
             self.local.remove(session);
             return true;
         }
         let user = local.user().cloned();
-        self.set_gone(now, session, local.token.epoch, (reason, user), members);
+        self.set_gone(now, session, local.token.epoch, (reason, user), membership);
         true
     }
 
@@ -348,17 +348,17 @@ impl<V: StoredEntry> Replica<V> {
         now: Timestamp,
         session: SessionId,
         reason: Reason,
-        members: &Membership,
+        membership: &Membership,
     ) -> bool {
         let moved = self.remote.get(&session).filter(|it| {
             let is_waiting = it.missing != Missing::No;
-            is_waiting && it.token.owner == members.me().node
+            is_waiting && it.token.owner == membership.me().node
         });
         let Some(epoch) = moved.map(|it| it.token.epoch) else {
             return false;
         };
         self.remote.remove(&session);
-        self.set_gone(now, session, epoch, (reason, None), members);
+        self.set_gone(now, session, epoch, (reason, None), membership);
         true
     }
 
@@ -369,7 +369,7 @@ impl<V: StoredEntry> Replica<V> {
         now: Timestamp,
         session: SessionId,
         reason: Reason,
-        members: &Membership,
+        membership: &Membership,
     ) -> bool {
         let Some(local) = self.local.get(session) else {
             return false;
@@ -388,7 +388,7 @@ impl<V: StoredEntry> Replica<V> {
         };
         let epoch = local.token.epoch;
         let local = Local {
-            token: self.token_in(now, epoch, members),
+            token: self.token_in(now, epoch, membership),
             desired: Desired::Leave {
                 value,
                 profile,
@@ -425,7 +425,7 @@ impl<V: StoredEntry> Replica<V> {
 
     /// Notes that this node was declared dead, so that nothing it wrote counts. Entries that are still true have to be put
     /// once more.
-    pub(super) fn void(&mut self, now: Timestamp, members: &Membership) {
+    pub(super) fn void(&mut self, now: Timestamp, membership: &Membership) {
         let mut claims = Vec::new();
         self.local
             .change_all(|session, local| match &mut local.desired {
@@ -447,7 +447,7 @@ impl<V: StoredEntry> Replica<V> {
             });
         for (session, epoch) in claims {
             // A session that is granted to the dead is nobody's.
-            let token = self.token_in(now, epoch, members);
+            let token = self.token_in(now, epoch, membership);
             self.local.change(session, |local| {
                 local.token = token;
                 local.send();
@@ -494,7 +494,7 @@ impl<V: StoredEntry> Replica<V> {
         &mut self,
         wanted: bool,
         subject: &Subject,
-        members: &Membership,
+        membership: &Membership,
         out: &mut Vec<Request>,
     ) -> Vec<SessionId> {
         match (wanted, self.sync.is_followed()) {
@@ -508,7 +508,7 @@ impl<V: StoredEntry> Replica<V> {
                 self.sync = SyncState::Closed;
                 out.push(Request::Close(subject.clone()));
                 // Entries that it wrote itself still have to be replaced or removed, no matter which node has the session.
-                let me = members.me().node;
+                let me = membership.me().node;
                 let remote = std::mem::take(&mut self.remote).into_iter();
                 let (mine, others): (_, BTreeMap<_, _>) =
                     remote.partition(|(_, it)| it.token.owner == me);
@@ -524,14 +524,14 @@ impl<V: StoredEntry> Replica<V> {
         self.ask
     }
 
-    fn next_token(&mut self, now: Timestamp, epoch: u32, members: &Membership) -> FencingToken {
+    fn next_token(&mut self, now: Timestamp, epoch: u32, membership: &Membership) -> FencingToken {
         self.revision = (self.revision + 1).max(now.as_millis());
-        FencingToken::of_session(epoch, members.me(), self.revision)
+        FencingToken::of_session(epoch, membership.me(), self.revision)
     }
 
-    fn token_in(&mut self, now: Timestamp, epoch: u64, members: &Membership) -> FencingToken {
+    fn token_in(&mut self, now: Timestamp, epoch: u64, membership: &Membership) -> FencingToken {
         let epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
-        self.next_token(now, epoch, members)
+        self.next_token(now, epoch, membership)
     }
 
     /// Has the entry of a session removed, for a reason. In the map of a topic the user says with which entries the
@@ -542,10 +542,10 @@ impl<V: StoredEntry> Replica<V> {
         session: SessionId,
         epoch: u64,
         (reason, user): (Reason, Option<UserId>),
-        members: &Membership,
+        membership: &Membership,
     ) {
         let local = Local {
-            token: self.token_in(now, epoch, members),
+            token: self.token_in(now, epoch, membership),
             desired: Desired::Gone {
                 reason,
                 removal: Removal::Sending(Sending::Due),
@@ -555,8 +555,8 @@ impl<V: StoredEntry> Replica<V> {
         self.local.set(session, local);
     }
 
-    fn is_superseded(&self, session: SessionId, epoch: u32, members: &Membership) -> bool {
-        let mine = (u64::from(epoch), members.me().node);
+    fn is_superseded(&self, session: SessionId, epoch: u32, membership: &Membership) -> bool {
+        let mine = (u64::from(epoch), membership.me().node);
         let remote = self.remote.get(&session).map(|it| it.token);
         let taken = self.memory.taken(session);
         let mut known = remote.into_iter().chain(taken);

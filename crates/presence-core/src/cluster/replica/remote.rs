@@ -53,13 +53,13 @@ impl Missing {
     }
 
     /// Whether the entry has been missing for too long.
-    pub(super) fn is_over(self, now: Timestamp, members: &Membership) -> bool {
+    pub(super) fn is_over(self, now: Timestamp, membership: &Membership) -> bool {
         match self {
             Missing::No | Missing::Superseded => false,
             Missing::Gap { since } => since + HOLD_AFTER_GAP <= now,
             Missing::Moved { since } => since + HOLD_AFTER_MOVE <= now,
             Missing::Loss { since } => {
-                let may_be = since + HOLD_AFTER_LOSS <= now && members.is_stored(since);
+                let may_be = since + HOLD_AFTER_LOSS <= now && membership.is_stored(since);
                 may_be || since + Timing::LEASE <= now
             }
         }

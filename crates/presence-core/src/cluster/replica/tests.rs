@@ -11,7 +11,7 @@ const OTHER: u64 = 2;
 /// A replica, and the time.
 struct Harness {
     replica: Replica<Arc<Member>>,
-    members: Membership,
+    membership: Membership,
     now: Timestamp,
 }
 
@@ -19,7 +19,7 @@ impl Harness {
     fn new() -> Self {
         Harness {
             replica: Replica::default(),
-            members: Membership::new(node(ME)),
+            membership: Membership::new(node(ME)),
             now: Timestamp::from_millis(1_000_000),
         }
     }
@@ -27,10 +27,10 @@ impl Harness {
     fn followed(snapshot: Snapshot) -> Self {
         let mut harness = Harness::new();
         let mut requests = Vec::new();
-        let (subject, members) = (subject(), &harness.members);
+        let (subject, membership) = (subject(), &harness.membership);
         harness
             .replica
-            .follow(true, &subject, members, &mut requests);
+            .follow(true, &subject, membership, &mut requests);
         harness.read(snapshot);
         harness
     }
@@ -47,19 +47,26 @@ impl Harness {
         };
         let value = member(number);
         let replica = &mut self.replica;
-        replica.put(self.now, session(number), epoch, value, how, &self.members)
+        replica.put(
+            self.now,
+            session(number),
+            epoch,
+            value,
+            how,
+            &self.membership,
+        )
     }
 
     fn remove(&mut self, number: u128) -> bool {
         let reason = Reason::Left;
         let replica = &mut self.replica;
-        replica.remove(self.now, session(number), reason, &self.members)
+        replica.remove(self.now, session(number), reason, &self.membership)
     }
 
     fn read(&mut self, snapshot: Snapshot) -> ReplicaChanges<Arc<Member>> {
         let ask = self.replica.ask;
         let replica = &mut self.replica;
-        replica.read(self.now, ask, Some(snapshot), &self.members)
+        replica.read(self.now, ask, Some(snapshot), &self.membership)
     }
 
     fn read_again(&mut self, snapshot: Snapshot) -> ReplicaChanges<Arc<Member>> {
@@ -71,7 +78,7 @@ impl Harness {
     fn asks(&mut self) -> Vec<Request> {
         let mut requests = Vec::new();
         let replica = &mut self.replica;
-        replica.ask(self.now, &subject(), &self.members, None, &mut requests);
+        replica.ask(self.now, &subject(), &self.membership, None, &mut requests);
         requests
     }
 
@@ -86,13 +93,13 @@ impl Harness {
         let Some(Request::Write(write)) = requests.pop() else {
             return (Vec::new(), ReplicaChanges::default());
         };
-        let heard = self.replica.written(self.now, Some(done), &self.members);
+        let heard = self.replica.written(self.now, Some(done), &self.membership);
         (write.ops, heard)
     }
 
     fn wait(&mut self, secs: u64) -> ReplicaChanges<Arc<Member>> {
         self.now = self.now + Duration::from_secs(secs);
-        self.replica.expire(self.now, &self.members)
+        self.replica.expire(self.now, &self.membership)
     }
 }
 
@@ -190,7 +197,9 @@ fn a_removal_that_waits_is_not_forgotten_for_an_entry_that_never_follows() {
     harness.remove(2);
     harness.asks();
     harness.put_as(2, 0, Hold::UntilNamed);
-    harness.replica.written(harness.now, None, &harness.members);
+    harness
+        .replica
+        .written(harness.now, None, &harness.membership);
     harness.wait(5);
     harness.remove(2);
     assert!(is_removal(&harness.writes()[0]));
@@ -208,15 +217,15 @@ fn a_claim_is_made_again_by_the_next_generation() {
         1,
         value,
         expected,
-        &harness.members,
+        &harness.membership,
     );
-    let me = harness.members.me();
+    let me = harness.membership.me();
     let next = Incarnation {
         generation: me.generation + 1,
         ..me
     };
-    harness.members.hear(News::Become(next));
-    harness.replica.void(harness.now, &harness.members);
+    harness.membership.hear(News::Become(next));
+    harness.replica.void(harness.now, &harness.membership);
     let (ops, heard) = harness.writes_to(&Written::default());
     let Op::Put { token, .. } = &ops[0] else {
         panic!("nothing is claimed: {ops:?}");
@@ -239,10 +248,10 @@ fn entries_that_nobody_follows_are_written_again_where_the_store_has_lost_them()
 fn a_loss_that_is_told_while_the_map_is_being_read_is_not_forgotten() {
     let mut harness = Harness::new();
     let mut requests = Vec::new();
-    let members = &harness.members;
+    let membership = &harness.membership;
     harness
         .replica
-        .follow(true, &subject(), members, &mut requests);
+        .follow(true, &subject(), membership, &mut requests);
     harness.replica.invalidate();
     harness.read(snapshot(1, &[]));
     assert!(matches!(harness.asks()[..], [Request::Read { .. }]));
@@ -261,11 +270,11 @@ fn after_a_loss_it_is_held_until_everybody_has_written_again() {
     let mut harness = Harness::followed(snapshot(9, &[(1, 0, OTHER)]));
     harness.read_again(snapshot(5, &[]));
     assert!(harness.wait(5).changes.is_empty());
-    harness.members.hear(News::StoredUpTo(harness.now));
+    harness.membership.hear(News::StoredUpTo(harness.now));
     assert_eq!(
         harness
             .replica
-            .confirm_stored(harness.now, &harness.members)
+            .confirm_stored(harness.now, &harness.membership)
             .changes
             .len(),
         1
@@ -305,7 +314,7 @@ fn a_claim_counts_once_it_is_granted() {
         let (session, value) = (session(1), member(1));
         harness
             .replica
-            .claim(harness.now, session, 1, value, token, &harness.members);
+            .claim(harness.now, session, 1, value, token, &harness.membership);
     };
     claim(&mut harness);
     assert!(!harness.replica.owns(session(1)));
@@ -322,9 +331,9 @@ fn a_claim_waits_for_the_owner_where_the_store_has_gone_back_to_an_older_entry()
     let mut harness = Harness::followed(snapshot(5, &[(1, 1, OTHER)]));
     let (token, _) = harness.replica.other(session(1)).unwrap();
     let (now, value) = (harness.now, member(1));
-    let members = harness.members.clone();
+    let membership = harness.membership.clone();
     let replica = &mut harness.replica;
-    replica.claim(now, session(1), 2, value, token, &members);
+    replica.claim(now, session(1), 2, value, token, &membership);
     let (_, heard) = harness.writes_to(&refused_by(1, 0, OTHER));
     assert_eq!(heard.claims, [(session(1), Claimed::Refused)]);
     assert!(harness.writes().is_empty(), "it would be refused again");
@@ -343,7 +352,7 @@ fn an_entry_that_a_dead_node_had_taken_over_is_gone() {
     let mut harness = Harness::followed(snapshot(1, &[]));
     harness.put(1, 0);
     harness.writes();
-    harness.members.hear(News::Lost(node(OTHER)));
+    harness.membership.hear(News::Lost(node(OTHER)));
     let heard = harness.read_again(snapshot(5, &[(1, 1, OTHER)]));
     assert_eq!(heard.taken.len(), 1);
     assert_eq!(heard.changes, [(session(1), Err(Reason::NodeLost))]);
@@ -358,15 +367,15 @@ fn the_entries_of_a_node_that_died_while_this_one_was_asleep_go_when_the_map_was
     let replica = &mut harness.replica;
     assert!(
         replica
-            .hear_news(now, woke, &harness.members)
+            .hear_news(now, woke, &harness.membership)
             .changes
             .is_empty()
     );
     let lost = News::Lost(node(OTHER));
-    harness.members.hear(lost);
+    harness.membership.hear(lost);
     assert!(
         replica
-            .hear_news(now, lost, &harness.members)
+            .hear_news(now, lost, &harness.membership)
             .changes
             .is_empty()
     );
@@ -387,10 +396,10 @@ fn the_entries_of_a_dead_node_do_not_wait_for_a_store_that_is_away() {
     harness.replica.invalidate();
     harness.asks();
     let (now, lost) = (harness.now, News::Lost(node(OTHER)));
-    harness.members.hear(lost);
-    let (replica, members) = (&mut harness.replica, &harness.members);
-    assert!(replica.hear_news(now, lost, members).changes.is_empty());
-    let heard = replica.read(now, replica.ask, None, members);
+    harness.membership.hear(lost);
+    let (replica, membership) = (&mut harness.replica, &harness.membership);
+    assert!(replica.hear_news(now, lost, membership).changes.is_empty());
+    let heard = replica.read(now, replica.ask, None, membership);
     assert_eq!(heard.changes, [(session(1), Err(Reason::NodeLost))]);
 }
 
@@ -399,11 +408,11 @@ fn who_is_asked_to_leave_counts_until_the_store_has_said_so() {
     let mut harness = Harness::new();
     harness.put(1, 0);
     harness.writes();
-    let (now, members) = (harness.now, harness.members.clone());
+    let (now, membership) = (harness.now, harness.membership.clone());
     assert!(
         harness
             .replica
-            .leave(now, session(1), Reason::Lost, &members)
+            .leave(now, session(1), Reason::Lost, &membership)
     );
     assert!(harness.replica.owns(session(1)));
     let absent = Written {
@@ -416,7 +425,7 @@ fn who_is_asked_to_leave_counts_until_the_store_has_said_so() {
     assert!(
         harness
             .replica
-            .leave(now, session(1), Reason::Lost, &members)
+            .leave(now, session(1), Reason::Lost, &membership)
     );
     let (_, heard) = harness.writes_to(&Written::default());
     assert_eq!(heard.left, [(session(1), Reason::Lost)]);
@@ -448,8 +457,8 @@ fn a_patch_of_a_past_that_is_over_is_not_believed() {
             entry: Ok((token, record)),
         }],
     };
-    let members = harness.members.clone();
-    let heard = harness.replica.patched(harness.now, late, &members);
+    let membership = harness.membership.clone();
+    let heard = harness.replica.patched(harness.now, late, &membership);
     assert!(heard.changes.is_empty());
     assert!(matches!(harness.asks()[..], [Request::Read { .. }]));
 }

@@ -76,7 +76,7 @@ impl Session {
     pub(in crate::users) fn due_removal(
         &mut self,
         now: Timestamp,
-        members: &Membership,
+        membership: &Membership,
     ) -> Option<Reason> {
         let Stage::Ending {
             since,
@@ -87,9 +87,9 @@ impl Session {
             return None;
         };
         // While the store is away, people may go to other nodes, which cannot say so.
-        let reached_since = members.reached_since();
+        let reached_since = membership.reached_since();
         *since = (*since).max(reached_since.unwrap_or(now));
-        let is_proven = members.is_stored(*stored_up_to) || *since + Timing::LEASE <= now;
+        let is_proven = membership.is_stored(*stored_up_to) || *since + Timing::LEASE <= now;
         if is_proven && reached_since.is_some() {
             return Some(*reason);
         }

@@ -50,7 +50,7 @@ impl Shared {
         &mut self,
         user: &UserId,
         sessions: &[Session],
-        members: &Membership,
+        membership: &Membership,
         out: &mut Vec<Request>,
     ) {
         let Hiding::Noted(revision) = self.hiding else {
@@ -67,7 +67,7 @@ impl Shared {
                 user: user.clone(),
                 write: Write {
                     subject: Subject::Topic(topic),
-                    by: members.me(),
+                    by: membership.me(),
                     ops: ops.collect(),
                     is_last: false,
                     until: None,

@@ -91,13 +91,13 @@ impl Shared {
         now: Timestamp,
         profile: &Profile,
         (is_over, is_unread): (bool, bool),
-        members: &Membership,
+        membership: &Membership,
         out: &mut Vec<Request>,
     ) {
         if std::mem::take(&mut self.is_authored) {
             self.author = match is_unread {
                 true => Author::Unread,
-                false => Author::Node(members.me().node),
+                false => Author::Node(membership.me().node),
             };
         }
         let subject = Subject::User(profile.user.clone());
@@ -125,7 +125,7 @@ impl Shared {
             }
             Putting::Done => None,
         };
-        if self.replica.ask(now, &subject, members, op, out) {
+        if self.replica.ask(now, &subject, membership, op, out) {
             self.profile = Putting::UnderWay(Box::new(UnderWay {
                 token,
                 profile: putting,
