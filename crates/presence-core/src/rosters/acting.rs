@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::effect::{Effect, answer};
-use super::fleeting;
+use super::ephemeral_events;
 use super::input::Input;
 use super::topic_state::TopicState;
 use super::{Key, Rosters};
@@ -106,10 +106,10 @@ impl Rosters {
         let key = Key::Typing(topic.clone(), session);
         place.queue_ephemeral(Ephemeral::Typed { session, typing });
         if typing {
-            place.fleeting.start_typing(&user, session);
+            place.ephemeral_events.start_typing(&user, session);
             timers.arm(key, deadline);
         } else {
-            place.fleeting.stop_typing(&user, session);
+            place.ephemeral_events.stop_typing(&user, session);
             timers.cancel(&key);
         }
         Ok(())
@@ -124,7 +124,7 @@ impl Rosters {
     ) -> Result<(), Refusal> {
         let (user, place, timers) = self.member(topic, session)?;
         let ids = place.ids_of(session);
-        let cursor = place.fleeting.point(&user, ids, change).clone();
+        let cursor = place.ephemeral_events.point(&user, ids, change).clone();
         place.queue_ephemeral(Ephemeral::Pointed(cursor));
         let key = Key::Cursor(topic.clone(), session);
         timers.arm(key, now + Timing::CURSOR_TTL);
@@ -145,7 +145,7 @@ impl Rosters {
         let sender = place.sender(session);
         place.broadcast(now, topic, &user, sender, (event, payload), max)?;
         if ends_typing {
-            place.fleeting.stop_typing(&user, session);
+            place.ephemeral_events.stop_typing(&user, session);
             timers.cancel(&Key::Typing(topic.clone(), session));
         }
         Ok(())
@@ -169,9 +169,9 @@ impl Rosters {
             return;
         };
         if let Some(user) = place.roster.user_of(session).cloned() {
-            place.fleeting.stop_typing(&user, session);
+            place.ephemeral_events.stop_typing(&user, session);
         }
-        place.fleeting.forget_cursor(session);
+        place.ephemeral_events.forget_cursor(session);
         self.timers.cancel(&Key::Typing(topic.clone(), session));
         self.timers.cancel(&Key::Cursor(topic.clone(), session));
     }
@@ -199,7 +199,7 @@ impl TopicState {
         (event, payload): (Arc<str>, Payload),
         max: usize,
     ) -> Result<(), Refusal> {
-        if !self.fleeting.has_room_to_broadcast(now, max) {
+        if !self.ephemeral_events.has_room_to_broadcast(now, max) {
             let retry_after = self.pace.next_at().since(now).max(Timing::RATE_WINDOW);
             return Err(Refusal::TooFast { retry_after });
         }
@@ -219,8 +219,8 @@ impl TopicState {
                 payload: content,
             },
         };
-        let said = fleeting::broadcast(topic, user, sender, event, payload);
-        self.fleeting.broadcast(now, said, max);
+        let said = ephemeral_events::broadcast(topic, user, sender, event, payload);
+        self.ephemeral_events.broadcast(now, said, max);
         self.queue_ephemeral(ephemeral);
         Ok(())
     }

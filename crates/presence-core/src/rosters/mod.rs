@@ -2,7 +2,7 @@
 
 mod acting;
 mod effect;
-mod fleeting;
+mod ephemeral_events;
 mod history;
 mod input;
 #[cfg(debug_assertions)]
@@ -91,7 +91,7 @@ impl Rosters {
     pub fn typing_count(&self) -> usize {
         self.places
             .values()
-            .map(|it| it.fleeting.typing_count())
+            .map(|it| it.ephemeral_events.typing_count())
             .sum()
     }
 
@@ -156,7 +156,9 @@ impl Rosters {
     /// The users who are typing in `topic`, at most [`Limits::typing_max`].
     pub fn typing(&self, topic: &Topic) -> Vec<UserId> {
         let place = self.places.get(topic);
-        place.map_or(Vec::new(), |it| it.fleeting.typing(self.limits.typing_max))
+        place.map_or(Vec::new(), |it| {
+            it.ephemeral_events.typing(self.limits.typing_max)
+        })
     }
 
     /// When to call [`expire`](Self::expire) next; `None` if nothing is going to expire.
@@ -298,10 +300,10 @@ impl Rosters {
             Key::Copy(_) => self.look_after_copy(now, &topic),
             Key::Typing(_, session) => {
                 if let Some(user) = place.roster.user_of(session).cloned() {
-                    place.fleeting.stop_typing(&user, session);
+                    place.ephemeral_events.stop_typing(&user, session);
                 }
             }
-            Key::Cursor(_, session) => place.fleeting.forget_cursor(session),
+            Key::Cursor(_, session) => place.ephemeral_events.forget_cursor(session),
         }
         self.reconcile(now, topic, out);
     }

@@ -62,7 +62,7 @@ impl TopicState {
             self.write(session, entry);
         }
         for (session, _) in heard.taken {
-            self.fleeting.forget_cursor(session);
+            self.ephemeral_events.forget_cursor(session);
         }
     }
 }
@@ -215,9 +215,9 @@ impl Rosters {
                 let (outsider, node) = (*outsider, *node);
                 let sender = Sender::Service { outsider, node };
                 let (event, payload) = (event.clone(), payload.clone());
-                let said = super::fleeting::broadcast(topic, user, sender, event, payload);
+                let said = super::ephemeral_events::broadcast(topic, user, sender, event, payload);
                 let max = self.limits.broadcasts_max;
-                return place.fleeting.broadcast(now, said, max);
+                return place.ephemeral_events.broadcast(now, said, max);
             }
             Ephemeral::Kicked | Ephemeral::Node(_) => return,
         };
@@ -234,12 +234,12 @@ impl Rosters {
         let typing = Key::Typing(topic.clone(), session);
         match ephemeral {
             Ephemeral::Typed { typing: true, .. } => {
-                place.fleeting.start_typing(&user, session);
+                place.ephemeral_events.start_typing(&user, session);
                 let deadline = now + self.timing.typing() + TYPING_SLACK;
                 self.timers.arm(typing, deadline);
             }
             Ephemeral::Typed { typing: false, .. } => {
-                place.fleeting.stop_typing(&user, session);
+                place.ephemeral_events.stop_typing(&user, session);
                 self.timers.cancel(&typing);
             }
             Ephemeral::Pointed(cursor) => {
@@ -247,18 +247,18 @@ impl Rosters {
                 // The other node may not know yet what its session is called here.
                 let alias = ids.1;
                 let cursor = crate::Cursor { alias, ..cursor };
-                place.fleeting.point(&user, ids, |it| *it = cursor);
+                place.ephemeral_events.point(&user, ids, |it| *it = cursor);
                 let key = Key::Cursor(topic.clone(), session);
                 self.timers.arm(key, now + crate::Timing::CURSOR_TTL);
             }
             Ephemeral::Said { event, payload, .. } => {
                 let ends_typing = *event != *super::TYPING_EVENT;
                 let sender = place.sender(session);
-                let said = super::fleeting::broadcast(topic, &user, sender, event, payload);
+                let said = super::ephemeral_events::broadcast(topic, &user, sender, event, payload);
                 let max = self.limits.broadcasts_max;
-                place.fleeting.broadcast(now, said, max);
+                place.ephemeral_events.broadcast(now, said, max);
                 if ends_typing {
-                    place.fleeting.stop_typing(&user, session);
+                    place.ephemeral_events.stop_typing(&user, session);
                     self.timers.cancel(&typing);
                 }
             }

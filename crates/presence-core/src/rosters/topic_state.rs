@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fleeting::Fleeting;
+use super::ephemeral_events::EphemeralEvents;
 use super::history::History;
 use super::meter::Meter;
 use super::pace::{Load, Pace};
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct TopicState {
     pub(super) roster: Roster,
-    pub(super) fleeting: Fleeting,
+    pub(super) ephemeral_events: EphemeralEvents,
     full_watchers: usize,
     /// How many of the full watchers get everyone with each change.
     whole_watchers: usize,
@@ -87,7 +87,7 @@ impl TopicState {
     pub(super) fn new(empty_epoch: u64, seed: u64, is_shared: bool) -> Self {
         TopicState {
             roster: Roster::default(),
-            fleeting: Fleeting::default(),
+            ephemeral_events: EphemeralEvents::default(),
             full_watchers: 0,
             whole_watchers: 0,
             summary_watchers: 0,
@@ -141,7 +141,7 @@ impl TopicState {
     pub(super) fn is_needed(&self) -> bool {
         !self.roster.is_empty()
             || self.is_watched()
-            || !self.fleeting.is_empty()
+            || !self.ephemeral_events.is_empty()
             || !self.touched.is_empty()
             || self.copy.as_ref().is_some_and(|it| it.is_needed())
     }
@@ -239,8 +239,8 @@ impl TopicState {
 
     fn remove(&mut self, user: &UserId, session: SessionId) {
         self.roster.remove(session);
-        self.fleeting.stop_typing(user, session);
-        self.fleeting.forget_cursor(session);
+        self.ephemeral_events.stop_typing(user, session);
+        self.ephemeral_events.forget_cursor(session);
     }
 
     /// A session that is here, and what others are shown as its id.
@@ -267,7 +267,7 @@ impl TopicState {
     }
 
     fn is_dirty(&self) -> bool {
-        let news = !self.touched.is_empty() || self.fleeting.is_dirty();
+        let news = !self.touched.is_empty() || self.ephemeral_events.is_dirty();
         (news || !self.ephemerals.is_empty()) && !self.is_opening()
     }
 

@@ -46,7 +46,7 @@ impl TopicState {
             }
             tell(summary.event.clone());
             // A summary does not say who is typing, and a client that missed events may think that somebody still is.
-            let mut typing = self.fleeting.typing_as_told();
+            let mut typing = self.ephemeral_events.typing_as_told();
             typing.truncate(limits.typing_max);
             if !typing.is_empty() || have.is_some() {
                 tell(Arc::new(Event::Typing {
@@ -66,8 +66,8 @@ impl TopicState {
                 tell(Arc::new(Event::Unchanged {
                     topic: topic.clone(),
                     clock: self.clock,
-                    typing: self.fleeting.typing_as_told(),
-                    cursors: self.fleeting.cursors(),
+                    typing: self.ephemeral_events.typing_as_told(),
+                    cursors: self.ephemeral_events.cursors(),
                 }));
             }
             None => tell(self.snapshot(topic)),
@@ -106,8 +106,8 @@ impl TopicState {
             clock: self.clock,
             people,
             // All users who type and all cursors, because a client that applies changes never learns of those left out.
-            typing: self.fleeting.typing_as_told(),
-            cursors: self.fleeting.cursors(),
+            typing: self.ephemeral_events.typing_as_told(),
+            cursors: self.ephemeral_events.cursors(),
         });
         self.snapshot = Some(snapshot.clone());
         snapshot
@@ -232,7 +232,7 @@ impl TopicState {
             }
         }
         self.tell_windows(now, topic, touched.as_ref(), out);
-        let tellings = self.fleeting.take(now, topic, limits, &self.roster);
+        let tellings = self.ephemeral_events.take(now, topic, limits, &self.roster);
         if !tellings.is_empty() {
             // The changes may have been told as a snapshot, which says who was typing before this event.
             self.snapshot = None;
@@ -260,9 +260,9 @@ impl TopicState {
             );
         }
         self.pace.spoke(now, load, self.roster.len(), self.is_big);
-        if self.fleeting.is_dirty() {
+        if self.ephemeral_events.is_dirty() {
             // Some typing or cursors were over a limit.
-            self.pace.not_before(self.fleeting.window_ends_at());
+            self.pace.not_before(self.ephemeral_events.window_ends_at());
         }
     }
 

@@ -17,7 +17,7 @@ const BROADCASTING_NODES_MAX: usize = 16;
 
 /// The typing, the cursors and the broadcasts of one channel.
 #[derive(Debug, Default)]
-pub(super) struct Fleeting {
+pub(super) struct EphemeralEvents {
     /// The users who type, and the sessions in which they do.
     typing: BTreeMap<UserId, BTreeSet<SessionId>>,
     /// Users whose typing changed since the last event, each with whether that event named them as typing.
@@ -88,7 +88,7 @@ impl Outgoing {
     }
 }
 
-impl Fleeting {
+impl EphemeralEvents {
     pub(super) fn is_empty(&self) -> bool {
         self.typing.is_empty() && self.cursors.is_empty() && !self.is_dirty()
     }
