@@ -197,7 +197,7 @@ impl Inquirer {
                 let inquirer = self.clone();
                 tokio::spawn(async move {
                     let answer = timeout(STORES_WITHIN, inquirer.answer(&about)).await;
-                    if let Ok(answer) = answer {
+                    if let Ok(Some(answer)) = answer {
                         cluster.tell(
                             reply_to,
                             NodeMessage::Answer {
@@ -213,9 +213,9 @@ impl Inquirer {
         }
     }
 
-    /// What this node says itself.
-    pub(crate) async fn answer(&self, about: &About) -> Answer {
-        match about {
+    /// What this node says itself; nothing, if it could not do what it was asked to do.
+    pub(crate) async fn answer(&self, about: &About) -> Option<Answer> {
+        Some(match about {
             About::User(user) => Answer::User(self.report(user).await),
             About::Channel(channel) => Answer::Channel(self.report_channel(channel, false).await),
             About::Erase(user) => {
@@ -223,7 +223,9 @@ impl Inquirer {
                 let message = UserMessage::Unrecord(user.clone(), done);
                 let _ = self.router.people.of(user).send(message).await;
                 let _ = erased.await;
-                self.remove_erased(user).await;
+                if !self.remove_erased(user).await {
+                    return None;
+                }
                 Answer::Erased
             }
             About::Recent(query) => Answer::Recent(self.recent(query).await),
@@ -231,7 +233,7 @@ impl Inquirer {
                 Some(program) => program.answer(question.clone()).await,
                 None => Vec::new(),
             }),
-        }
+        })
     }
 
     pub(crate) fn router(&self) -> &ReplyRouter {
@@ -410,28 +412,33 @@ impl Inquirer {
     }
 
     /// Removes the profile of `user`, who was erased, if this node has a store of its own: it stored them while they were
-    /// here, and does not hear of their erasure. What is newer than the erasure stays.
-    async fn remove_erased(&self, user: &UserId) {
+    /// here, and does not hear of their erasure. What is newer than the erasure stays. Returns whether nothing is left.
+    async fn remove_erased(&self, user: &UserId) -> bool {
         let stores = self.lock_stores().clone();
         let Some((remove, shared)) = stores.and_then(|it| Some((it.remove, it.shared?))) else {
-            return;
+            return true;
         };
         let Ok(Ok(snapshot)) = timeout(STORES_WITHIN, shared(user.clone())).await else {
-            return;
+            return false;
         };
+        // Without the tombstone the erasure is over.
         let Some(erased) = erased_at(&snapshot) else {
-            return;
+            return true;
         };
-        let stored = match self.stored(user).await {
-            Stored::Has(profile) => profile.status.revision,
-            _ => return,
+        let is_left = match self.stored(user).await {
+            Stored::Has(profile) => profile.status.revision < erased,
+            Stored::Away => return false,
+            Stored::Absent | Stored::NotUsed => false,
         };
-        if stored < erased {
-            let removed = timeout(STORES_WITHIN, remove(user.clone())).await;
-            if !matches!(removed, Ok(Ok(()))) {
-                tracing::warn!("the profile of a user who was erased cannot be removed here");
-            }
+        if !is_left {
+            return true;
         }
+        let removed = timeout(STORES_WITHIN, remove(user.clone())).await;
+        let is_removed = matches!(removed, Ok(Ok(())));
+        if !is_removed {
+            tracing::warn!("the profile of a user who was erased cannot be removed here yet");
+        }
+        is_removed
     }
 
     /// Has the other nodes forget what they have recorded of `user`, who was erased. Returns whether all of them have
