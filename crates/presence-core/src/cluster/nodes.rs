@@ -426,8 +426,8 @@ impl Nodes {
     }
 
     /// Removes the entries and leases of dead nodes. For each of them one living node is responsible, and only that
-    /// one does it. If the store has no lease of the dead node, because it lost that or another node deleted it, the
-    /// responsible node may not know of the dead one. So whoever knows of it removes what there is.
+    /// one does it. If the store has lost the lease of the dead node, the responsible node may not know of it. So whoever
+    /// knows of it removes what there is.
     fn clean_up(
         &mut self,
         now: Timestamp,
@@ -439,15 +439,16 @@ impl Nodes {
         self.dead
             .retain(|_, it| now < it.since + REMEMBERED + REMEMBERED);
         let due = self.dead.iter().filter(|(_, it)| it.reap_at <= now);
-        let due: Vec<_> = due.map(|(who, it)| (*who, it.is_gone)).collect();
-        for (who, is_gone) in due {
+        let due: Vec<_> = due.map(|(who, it)| (*who, it.since, it.is_gone)).collect();
+        for (who, since, is_gone) in due {
             // If the responsible node dies, another one becomes responsible.
             let reaper = alive
                 .iter()
                 .nth((who.node % alive.len().max(1) as u64) as usize);
             let is_known = leases.nodes.iter().any(|it| it.who == who);
+            let is_lost = !is_known && now < since + REMEMBERED;
             let is_mine = reaper == Some(&self.me);
-            if !is_gone && (is_mine || !is_known) {
+            if !is_gone && (is_mine || is_lost) {
                 self.reap(who, out);
             } else if is_gone && is_mine && is_known {
                 out.push(Effect::Forget(who));

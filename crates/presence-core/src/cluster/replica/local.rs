@@ -417,8 +417,15 @@ impl<V: StoredEntry> Locals<V> {
     /// The removal of an entry waits for an entry of the same user that must not be sent yet: both go together. Otherwise
     /// other nodes would see the user leave, and come back.
     pub(super) fn take_due(&mut self) -> Vec<(SessionId, FencingToken, Op)> {
-        let waiting = self.waiting.iter().filter_map(|it| self.each.get(it));
-        let waiting: BTreeSet<UserId> = waiting.filter_map(Local::user).cloned().collect();
+        let is_removal = |it: &SessionId| {
+            let local = self.each.get(it);
+            local.is_some_and(|it| matches!(it.desired, Desired::Gone { user: Some(_), .. }))
+        };
+        let mut waiting = BTreeSet::new();
+        if self.due.iter().any(is_removal) {
+            let locals = self.waiting.iter().filter_map(|it| self.each.get(it));
+            waiting.extend(locals.filter_map(Local::user).cloned());
+        }
         let mut sent = Vec::new();
         self.due.retain(|session| {
             let Some(local) = self.each.get_mut(session) else {
