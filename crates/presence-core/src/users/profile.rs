@@ -179,6 +179,8 @@ impl User {
             return;
         }
         self.profile.last_seen = self.profile.last_seen.max(before.last_seen);
+        // Before the changes: they make a later revision.
+        self.came_back(now);
         if !changes.is_empty() {
             let revision = self.profile.status.revision.max(before.status.revision);
             for (change, moment) in &changes {
@@ -199,7 +201,6 @@ impl User {
         }
         self.own_changed = true;
         self.expire_status(now);
-        self.came_back(now);
     }
 
     /// Replaces the profile by a tombstone. The last-seen time is removed too, and is not set when the user goes.

@@ -176,7 +176,7 @@ impl User {
         let Some(shared) = &mut self.shared else {
             return;
         };
-        if is_read && self.profile.user.is_anonymous() {
+        if is_read && self.profile.user.is_anonymous() && matches!(shared.profile, Putting::Done) {
             // Nothing is stored of a visitor elsewhere, so nothing is left to be removed.
             shared.erasing = None;
         }
@@ -195,7 +195,8 @@ impl User {
         let is_here = is_here && self.profile.is_worth_keeping();
         let revision = &mut self.profile.status.revision;
         let fenced = shared.fenced.map(|it| it.epoch);
-        if fenced >= Some(*revision) && (shared.has_pending() || is_here) {
+        let is_open = shared.has_pending() || shared.erasing.is_some();
+        if fenced >= Some(*revision) && (is_open || is_here) {
             *revision = fenced.unwrap_or_default() + 1;
             shared.authored();
             self.write_places_again();
@@ -300,7 +301,9 @@ impl User {
         if !self.profile.status.chosen.hides() {
             shared.hiding = Hiding::No;
         }
-        self.came_back(now);
+        if before.moments.chosen != self.profile.moments.chosen {
+            self.came_back(now);
+        }
         let revision = self.profile.status.revision;
         let before = Status {
             revision,

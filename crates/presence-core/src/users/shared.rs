@@ -54,7 +54,7 @@ pub(super) struct Shared {
     /// When the user was last heard from through nodes that have died since the map was last read.
     pub(super) orphaned_at: Option<Timestamp>,
     /// The moment of the last choice that was made here, by the store's clock.
-    chosen_at: Timestamp,
+    pub(super) chosen_at: Timestamp,
     /// The latest revision of the profile that is safely stored, with everything that was changed here until then.
     pub(super) kept: u64,
     pub(super) armed: Option<Timestamp>,

@@ -63,7 +63,9 @@ impl<A> WaitingRequest<A> {
     /// Whether another choice stays in place of the one that it waits for.
     fn is_overtaken(&self, user: &User) -> bool {
         let late = self.late.as_ref();
-        late.is_some_and(|it| it.is_overtaken(&user.profile))
+        // What was chosen here since replaces it, too; then it was made all the same.
+        let chosen_at = user.shared.as_ref().map(|it| it.chosen_at);
+        late.is_some_and(|it| chosen_at == Some(it.moment) && it.is_overtaken(&user.profile))
     }
 
     fn is_met(&self, user: &User, stored: &[(SessionId, FencingToken)]) -> bool {

@@ -633,6 +633,116 @@ fn when_every_node_dies_nobody_was_last_seen_more_than_five_minutes_before() {
     }
 }
 
+/// What was chosen late has been answered, and has nothing to do with the erasure.
+#[test]
+fn an_erasure_after_a_late_choice_is_confirmed() {
+    let mut stage = Stage::new();
+    stage.play("0s 1 ann/web connects");
+    stage.play("10s 1 ann wakes");
+    stage.play("10s 1 ann chooses busy");
+    stage.play("60s 1 ann is erased");
+    stage.play("80s .");
+    assert_eq!(stage.refused, Vec::<String>::new());
+}
+
+/// Of two late choices of one person through one node the second replaces the first, and both were made.
+#[test]
+fn of_two_late_choices_of_one_node_none_is_refused() {
+    let mut stage = Stage::new();
+    stage.play("0s 1 ann/web connects");
+    stage.play("10s 1 ann wakes");
+    stage.play("10s 1 ann is cut");
+    stage.play("10s 1 ann chooses busy");
+    stage.play("10s 1 ann chooses online");
+    stage.play("11s 1 ann is healed");
+    stage.play("20s .");
+    assert_eq!(stage.refused, Vec::<String>::new());
+}
+
+/// What she says before her profile can be read makes a revision, and is no choice of `offline`.
+#[test]
+fn an_offline_from_before_ends_also_if_something_is_said_before_the_profile_is_read() {
+    check(
+        "
+     profiles have ann offline lunch
+     profiles away
+ 0s  1 eve watches room:1
+     > 1 room:1 []
+     1 ann/web connects
+     1 ann/web joins room:1
+ 1s  1 ann says tea
+ 2s  profiles back
+     > 1 room:1 +ann online
+",
+    );
+}
+
+/// Her connection waits at node 1 until her map is read there. She chose to be offline since it came.
+#[test]
+fn an_offline_that_was_chosen_while_a_connection_waited_stays_when_more_is_heard() {
+    check(
+        "
+ 0s  2 ann is watched
+     2 ann says lunch
+     1 ann is stuck
+ 1s  1 ann/web connects
+ 3s  2 ann chooses offline
+ 5s  1 ann hears again
+ 8s  profiles sweep
+     profiles show
+     > profiles: ann offline (lunch); waiting:
+ 9s  2 ann says tea
+20s  profiles sweep
+     profiles show
+     > profiles: ann offline (tea); waiting:
+",
+    );
+}
+
+/// She connects and chooses to be offline just after node 1 slept.
+#[test]
+fn an_offline_that_was_chosen_late_after_a_connection_stays_when_more_is_heard() {
+    check(
+        "
+ 0s  2 ann is watched
+     1 ann is watched
+10s  1 ann wakes
+     1 ann/web connects
+     1 ann chooses offline
+15s  2 ann says tea
+20s  profiles sweep
+     profiles show
+     > profiles: ann offline (tea) seen; waiting:
+",
+    );
+}
+
+/// Node 1 is cut off when it erases her, and node 2 has erased her when it is back.
+#[test]
+fn an_erasure_that_another_one_overtook_ends() {
+    let mut stage = Stage::new();
+    for line in [
+        "0s 1 ann is watched",
+        "0s 2 ann/web connects",
+        "1s 2 ann says lunch",
+        "5s 1 ann is cut",
+        "5s 1 ann is erased",
+        "6s 2 ann is erased",
+        "7s profiles sweep",
+        "9s 1 ann is healed",
+        "30s 2 ann/tab connects",
+        "31s 2 ann says tea",
+        "60s profiles sweep",
+        "60s profiles show",
+    ] {
+        stage.play(line);
+    }
+    let closed = stage.played.iter().filter(|it| it.contains("closed"));
+    assert_eq!(closed.count(), 1, "{:?}", stage.played);
+    let last = stage.played.last().unwrap();
+    assert_eq!(last, "> profiles: ann online (tea) seen; waiting:");
+}
+
 #[track_caller]
 fn check(story: &str) {
     let lines = story.lines().map(str::trim).filter(|it| !it.is_empty());
@@ -670,6 +780,8 @@ pub(crate) struct Stage {
     profiles_hang_for: Option<usize>,
     /// The node that gets no answers to reads and hears nothing for now.
     deaf: Option<usize>,
+    /// Whether that one gets no answers to first reads either.
+    is_stuck: bool,
     hung: Vec<(usize, Request)>,
     /// The node that cannot reach the store.
     cut_off: Option<usize>,
@@ -680,6 +792,8 @@ pub(crate) struct Stage {
     played: Vec<String>,
     /// What windows were told: on which node, to which session.
     pub(crate) windows_told: Vec<(usize, SessionId, Arc<Event>)>,
+    /// Who was refused something.
+    refused: Vec<String>,
 }
 
 impl Stage {
@@ -707,6 +821,7 @@ impl Stage {
             profiles_slow: false,
             profiles_hang_for: None,
             deaf: None,
+            is_stuck: false,
             hung: Vec::new(),
             cut_off: None,
             unread: Vec::new(),
@@ -714,6 +829,7 @@ impl Stage {
             connections: BTreeMap::new(),
             played: Vec::new(),
             windows_told: Vec::new(),
+            refused: Vec::new(),
         };
         (0..3).for_each(|node| stage.expire(node));
         stage
@@ -878,8 +994,13 @@ impl Stage {
                 return self.followers.retain(|(it, _)| *it != node);
             }
             ["is", "deaf"] => return self.deaf = Some(node),
+            ["is", "stuck"] => {
+                self.is_stuck = true;
+                return self.deaf = Some(node);
+            }
             ["hears", "again"] => {
                 self.deaf = None;
+                self.is_stuck = false;
                 for (node, request) in std::mem::take(&mut self.hung) {
                     self.ask(node, request);
                 }
@@ -1104,13 +1225,18 @@ impl Stage {
                     self.outbox.remove(user);
                 }
             }
+            users::Effect::Refuse { reply_to, why } => {
+                self.refused.push(format!("{reply_to}: {why}"));
+            }
             _ => {}
         }
     }
 
     fn ask(&mut self, node: usize, request: Request) {
         let subject = request.subject().clone();
-        if self.deaf == Some(node) && matches!(request, Request::Read { .. }) {
+        let is_first = matches!(request, Request::Open { .. });
+        let is_read = matches!(request, Request::Read { .. }) || self.is_stuck && is_first;
+        if self.deaf == Some(node) && is_read {
             return self.hung.push((node, request));
         }
         let is_away = self.store_away || self.cut_off == Some(node);

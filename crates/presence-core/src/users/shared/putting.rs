@@ -59,6 +59,7 @@ impl Shared {
     /// Notes that the profile was erased on this node at `moment`, by the store's clock. Changes from before are dropped.
     pub(in crate::users) fn erase(&mut self, moment: Timestamp) {
         self.erasing = Some(moment);
+        self.late_choice = None;
         self.pending.clear();
         if let Putting::UnderWay(it) = &mut self.profile {
             it.changes = 0;
