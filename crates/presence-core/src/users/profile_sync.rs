@@ -259,7 +259,12 @@ impl User {
             }
             return;
         }
+        let chosen_at = self.profile.moments.chosen;
         self.merge(now, token, stored);
+        // What this node hears at once was stored after the sessions began that it has.
+        if is_read && self.profile.moments.chosen != chosen_at {
+            self.came_back(now);
+        }
     }
 
     /// Applies the profile of another node, which was stored first. Changes that were made here are applied to it if
@@ -300,9 +305,6 @@ impl User {
         }
         if !self.profile.status.chosen.hides() {
             shared.hiding = Hiding::No;
-        }
-        if before.moments.chosen != self.profile.moments.chosen {
-            self.came_back(now);
         }
         let revision = self.profile.status.revision;
         let before = Status {

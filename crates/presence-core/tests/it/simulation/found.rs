@@ -1060,6 +1060,30 @@ fn a_late_choice_that_turns_out_to_be_overtaken_is_not_acknowledged() {
     }
 }
 
+/// Node 2 reads her choice after it slept, so it counts as of when it fell asleep: before her session on node 1 began.
+#[test]
+fn an_offline_that_a_node_reads_after_it_slept_is_not_ended_by_the_connection_before_it() {
+    for seed in 0..10 {
+        holds(
+            seed,
+            [0, 0, 0],
+            vec![
+                (684, watch(0, WORKSPACE)),
+                (1_429, connect(ANNS_TAB, 2)),
+                (
+                    28_787,
+                    What::Pause {
+                        node: 2,
+                        ms: 28_314,
+                    },
+                ),
+                (37_558, connect(CATS_WEB, 1)),
+                (55_297, choose(CAT, 2, Chosen::Offline)),
+            ],
+        );
+    }
+}
+
 /// Bob's choice through the sleeping node is overtaken, so nothing but his connection keeps him there.
 #[test]
 fn a_user_stays_while_more_is_read_about_them() {
