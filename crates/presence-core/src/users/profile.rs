@@ -52,7 +52,7 @@ impl User {
         }
     }
 
-    /// When the status of `offline` was chosen, if it is that.
+    /// When `offline` was chosen; `None` if the status is another one.
     fn offline_at(&self) -> Option<Timestamp> {
         if self.profile.status.chosen != Chosen::Offline {
             return None;
@@ -67,8 +67,8 @@ impl User {
         })
     }
 
-    /// This is no choice of the user: it counts as made just after `offline`, so that whatever else they have chosen through
-    /// another node since stays.
+    /// Sets `offline` to `online`. The user did not choose that, so it counts as made just after `offline`: whatever they
+    /// have chosen through another node since then stays.
     fn end_offline(&mut self, now: Timestamp) {
         let Some(offline_at) = self.offline_at() else {
             return;

@@ -152,7 +152,7 @@ impl Shared {
         Some(moment.max(self.chosen_at + Duration::from_millis(1)))
     }
 
-    /// As of when something counts that came at `since` and is handled now, if it is late.
+    /// The moment as of which an input counts that came at `since` and is handled now; `None` if it is not late.
     pub(super) fn late_since(&self, now: Timestamp, since: Timestamp) -> Option<Timestamp> {
         let late = self.late.as_ref();
         let late = late.filter(|it| it.is_waiting || now <= it.until);

@@ -980,7 +980,8 @@ fn who_has_come_back_after_an_erasure_is_not_thrown_out_by_a_node_that_remembers
     }
 }
 
-/// Node 2 cannot know of an erasure that is answered late, and what a visitor chose is nowhere but in the store.
+/// Node 2 erases the visitor while the store is away. Node 1 writes a later choice first, so the erasure is refused: it
+/// must not stay open, and throw the visitor out when they come.
 #[test]
 fn a_visitor_who_was_erased_while_the_store_was_away_may_come() {
     for seed in 0..10 {
